@@ -23,8 +23,6 @@ type session struct {
 	setup string
 	// folder is the directory in the repository that the reader is in; default an empty one outside.
 	folder string
-	// downloads lists the programs that use the network of this machine, because they download something.
-	downloads []string
 	// ready is a command that succeeds once the program of a block with the role "runs" is up. The default asks haproxy-api.
 	ready string
 }
@@ -43,7 +41,7 @@ for dir in $PRIVATE; do
 done
 ip link set lo up
 command -v sudo >/dev/null || { printf '#!/bin/sh\nexec "$@"\n' >/usr/bin/sudo && chmod 755 /usr/bin/sudo; }
-for program in $DOWNLOADS; do # descriptor 4 is the network of this machine
+for program in go npm; do # They download what is missing. Descriptor 4 is the network of this machine.
 	printf '#!/bin/sh\nexec nsenter --net=/proc/self/fd/4 %s "$@"\n' "$(command -v "$program")" >"/usr/local/sbin/$program"
 	chmod 755 "/usr/local/sbin/$program"
 done
@@ -141,7 +139,7 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	caches := strings.Fields(string(goEnv))
-	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder, "DOWNLOADS="+strings.Join(s.downloads, " "),
+	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder,
 		"PRIVATE="+strings.Join(append(private, root), " "), "REPOSITORY="+root,
 		"GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false",
 		"npm_config_cache="+filepath.Join(os.Getenv("HOME"), ".npm"))

@@ -136,8 +136,7 @@ var sessions = map[string]session{
 		setup: daemon,
 	},
 	"docs/plugin-authors.md": {
-		setup:     unreleased,
-		downloads: []string{"go"},
+		setup: unreleased,
 	},
 	"docs/templates.md": {
 		folder: "examples/templates",
@@ -147,8 +146,7 @@ var sessions = map[string]session{
 		folder: "examples/sink-nginx",
 	},
 	"examples/sink-node/README.md": {
-		folder:    "examples/sink-node",
-		downloads: []string{"npm"},
+		folder: "examples/sink-node",
 	},
 	"examples/source-etcd/README.md": {
 		folder: "examples/source-etcd",
