@@ -56,7 +56,7 @@ export async function control(action, { body, ...query } = {}) {
 }
 
 /** How long a test waits for something, in milliseconds. It is generous, because tests do not measure time. */
-export const patience = { timeout: 30_000 }
+export const patience = { timeout: 120_000 }
 
 /** Waits until events arrive. */
 export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)
