@@ -18,7 +18,7 @@ run: build
 	@scripts/install-deps run
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
-# Installs what the tests need and runs all tests with HAProxy 2.6, on two processors in about 15 minutes. If
+# Installs what the tests need and runs all tests with HAProxy 2.6, on two processors in about 20 minutes. If
 # scripts/install-deps cannot install that version, the tests use the installed HAProxy. The package that takes longest is first.
 test:
 	@scripts/install-deps test
