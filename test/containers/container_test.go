@@ -3,16 +3,16 @@
 package containers_test
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/debiantest"
 )
 
 // A container is a running image: the entrypoint as process 1, with the image's user, a read-only root, no capabilities and a
@@ -21,7 +21,7 @@ type container struct {
 	t     *testing.T
 	netns netns
 	cmd   *exec.Cmd
-	log   output
+	log   debiantest.Output
 	ended chan error
 }
 
@@ -134,22 +134,4 @@ func (c *container) eventually(what string, is func() bool) {
 		}
 	}
 	c.t.Fatalf("still not after %v: %s", waitLimit, what)
-}
-
-// output is what a running process writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }
