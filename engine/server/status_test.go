@@ -36,8 +36,8 @@ func TestStatus_DaemonSourceAndPipeline(t *testing.T) {
 	// A snapshot that changes nothing is a snapshot, and no change.
 	env.emit(3)
 	status = env.waitForStatus(func(s Status) bool { return s.Sources[0].LastSnapshot.After(*source.LastSnapshot) })
-	if p := status.Pipelines[0]; p.LastChange.Generation != first.Generation || !p.Since.Equal(*status.Pipelines[0].Since) {
-		t.Errorf("after a snapshot without a change: %+v", p)
+	if after := status.Pipelines[0]; after.LastChange.Generation != first.Generation || !after.Since.Equal(*p.Since) {
+		t.Errorf("after a snapshot without a change: %+v", after)
 	}
 }
 
@@ -45,8 +45,9 @@ func TestStatus_HeldSnapshot(t *testing.T) {
 	env := newAPIEnv(t, AccessConfig{})
 	env.applied(4)
 	env.emit(1)
-	status := env.waitForStatus(func(s Status) bool { return s.Pipelines[0].Held != nil })
-	if s := status.Sources[0]; s.Held == nil || s.Instances.Alive != 4 || status.Pipelines[0].InSync {
+	// The status of the source and that of the pipeline may be of different moments.
+	status := env.waitForStatus(func(s Status) bool { return s.Sources[0].Held != nil && s.Pipelines[0].Held != nil })
+	if s := status.Sources[0]; s.Instances.Alive != 4 || status.Pipelines[0].InSync {
 		t.Errorf("held: %+v, %+v", s, status.Pipelines[0])
 	}
 	env.do(request{method: "POST", path: "/api/v1/pipelines/haproxy/release"})
