@@ -85,7 +85,7 @@ func snapshot(instances ...sdk.Instance) sdk.Snapshot {
 	return sdk.Snapshot{Source: "sidecar", Cluster: "demo", Services: sdk.GroupByName(instances)}
 }
 
-// write puts files into a new folder and returns it.
+// write puts files into a new directory and returns it.
 func write(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -105,7 +105,7 @@ func (s *Set) Load() (*Template, error) {
 	return t, nil
 }
 
-// unreadable returns the error for a file that cannot be read. It names the folder that a relative path is relative to.
+// unreadable returns the error for a file that cannot be read. It names the directory that a relative path is relative to.
 func unreadable(path string, err error) error {
 	in := ""
 	if workingDir, wdErr := os.Getwd(); wdErr == nil && !filepath.IsAbs(path) {

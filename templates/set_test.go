@@ -50,7 +50,7 @@ func TestRender_CompanionsAndPartials(t *testing.T) {
 		"parts/head.tmpl":   `[[ define "head" ]]head of [[ .Cluster ]][[ end ]]`,
 		"parts/part.tmpl":   `part [[ . ]]`,
 		"parts/.part.tmpl":  `[[ broken, but hidden`,
-		"parts/x.tmpl/file": `a folder`,
+		"parts/x.tmpl/file": `a directory`,
 	})
 	set := New(Config{
 		Path: dir + "/main.cfg", Files: map[string]string{"routes.map": dir + "/routes"},
@@ -96,9 +96,9 @@ func TestLoad_Errors(t *testing.T) {
 		cfg  Config
 		want []string
 	}{
-		"missing": {Config{Path: at("gone")}, []string{"template DIR/gone cannot be read: no such file or directory"}},
-		"folder":  {Config{Path: at("sub")}, []string{"template DIR/sub cannot be read: is a directory"}},
-		"empty":   {Config{Path: at("empty")}, []string{"DIR/empty: the template is empty"}},
+		"missing":   {Config{Path: at("gone")}, []string{"template DIR/gone cannot be read: no such file or directory"}},
+		"directory": {Config{Path: at("sub")}, []string{"template DIR/sub cannot be read: is a directory"}},
+		"empty":     {Config{Path: at("empty")}, []string{"DIR/empty: the template is empty"}},
 		"all at once": {
 			Config{Path: at("bad1"), Files: map[string]string{"b": at("bad2")}},
 			[]string{

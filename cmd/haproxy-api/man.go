@@ -52,8 +52,8 @@ func manDate() (time.Time, error) {
 }
 
 // writeManPages writes the page of cmd and of each of its subcommands that users call.
-func writeManPages(folder string, cmd *cobra.Command, date time.Time) error {
-	path := filepath.Join(folder, manName(cmd)+".1")
+func writeManPages(directory string, cmd *cobra.Command, date time.Time) error {
+	path := filepath.Join(directory, manName(cmd)+".1")
 	if err := os.WriteFile(path, manPage(cmd, date), 0o644); err != nil { //nolint:gosec // not secret
 		return fmt.Errorf("cannot write a manual page: %w", err)
 	}
@@ -61,7 +61,7 @@ func writeManPages(folder string, cmd *cobra.Command, date time.Time) error {
 		if !hasManPage(sub) {
 			continue
 		}
-		if err := writeManPages(folder, sub, date); err != nil {
+		if err := writeManPages(directory, sub, date); err != nil {
 			return err
 		}
 	}

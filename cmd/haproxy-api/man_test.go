@@ -14,19 +14,19 @@ import (
 // writeMan runs the command man and returns the pages by their file names.
 func writeMan(t *testing.T) map[string][]byte {
 	t.Helper()
-	folder := filepath.Join(t.TempDir(), "man")
+	directory := filepath.Join(t.TempDir(), "man")
 	root := newRoot()
-	root.SetArgs([]string{"man", folder})
+	root.SetArgs([]string{"man", directory})
 	if err := root.ExecuteContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pages := map[string][]byte{}
 	for _, entry := range entries {
-		content, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		content, err := os.ReadFile(filepath.Join(directory, entry.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ func newDoctor(opts *options) *cobra.Command {
 		Long: "doctor starts the plugin several times as the daemon does, and checks every requirement of the protocol.\n" +
 			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
-			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
+			"    --block directory=/tmp/notes --good a.txt --good b.txt --bad c.txt",
 		ValidArgsFunction: completeFile,
 		Args:              oneArg(false, "name the one plugin to check"),
 		RunE:              func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },

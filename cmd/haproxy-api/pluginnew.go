@@ -31,7 +31,7 @@ func newPluginNew() *cobra.Command {
 	}
 }
 
-func newPluginModule(cmd *cobra.Command, kind, name, folder string) error {
+func newPluginModule(cmd *cobra.Command, kind, name, directory string) error {
 	plugin := scaffold.Plugin{Kind: kind, Name: name}
 	if release != "" {
 		plugin.Version = "v" + strings.TrimPrefix(release, "v")
@@ -39,7 +39,7 @@ func newPluginModule(cmd *cobra.Command, kind, name, folder string) error {
 	if err := plugin.Validate(); err != nil {
 		return &usageError{err}
 	}
-	written, err := plugin.Write(folder)
+	written, err := plugin.Write(directory)
 	if err != nil {
 		return err
 	}
@@ -49,11 +49,11 @@ func newPluginModule(cmd *cobra.Command, kind, name, folder string) error {
 		errs = append(errs, err)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "next: cd %s && go mod tidy && go test ./... && go build -o %s .\n",
-		engine.OneLine(folder), plugin.Program())
+		engine.OneLine(directory), plugin.Program())
 	return errors.Join(append(errs, err)...)
 }
 
-// completePluginNew completes the kind and the folder.
+// completePluginNew completes the kind and the directory.
 func completePluginNew(_ *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {
 	case 0:

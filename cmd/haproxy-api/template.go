@@ -47,7 +47,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		ValidArgsFunction: completeFolder,
+		ValidArgsFunction: completeDirectory,
 		Args:              oneArg(false, "name the one directory of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.loadWithNote(cmd)

@@ -99,7 +99,7 @@ func complete(t *testing.T, args ...string) (names []string, directive string) {
 }
 
 func TestCompletion(t *testing.T) {
-	const files, none, extensions, folders, keys = "0", "4", "8", "16", "6"
+	const files, none, extensions, directories, keys = "0", "4", "8", "16", "6"
 	file := filepath.Join(t.TempDir(), "two.toml")
 	if err := os.WriteFile(file, []byte("[sinks.a]\ntype = \"file\"\npath = \"a\"\n[sinks.b]\ntype = \"file\"\npath = \"b\"\n"+
 		"[pipelines.first]\nsource = \"sidecar\"\nsink = \"a\"\ntemplate = \"t\"\n"+
@@ -129,7 +129,7 @@ func TestCompletion(t *testing.T) {
 		{"template functions getPorts /", "", none},
 		{"plugin doctor --kind s", "sink source", none},
 		{"plugin doctor /", "", files},
-		{"template test /", "", folders},
+		{"template test /", "", directories},
 		{"render --state /", "", files},
 		{"render --template /", "", files},
 		{"render --output /", "", files},

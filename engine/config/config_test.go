@@ -30,7 +30,7 @@ func load(t *testing.T, o config.Options) *config.Config {
 	return c
 }
 
-// write writes content to a file with that name in a temporary folder and returns its path.
+// write writes content to a file with that name in a temporary directory and returns its path.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -40,7 +40,7 @@ func write(t *testing.T, name, content string) string {
 	return file
 }
 
-// inFile returns options with a TOML file of that content, and a function that removes the file's folder from a text.
+// inFile returns options with a TOML file of that content, and a function that removes the file's directory from a text.
 func inFile(t *testing.T, content string) (config.Options, func(string) string) {
 	t.Helper()
 	file := write(t, "haproxy-api.toml", content)

@@ -160,7 +160,7 @@ func TestFaults_Pipelines(t *testing.T) {
 			`pipelines.web.partials must be a list of file patterns, not [""]`},
 		{"empty companion", `sink = "k"`, "sink = 'k'\nfiles={'a.map'=''}", at +
 			`pipelines.web.files."a.map" must be the path of a template, under a relative file name without "..", not ""`},
-		{"companion file outside the folder", `sink = "k"`, "sink = 'k'\nfiles={'../a'='b'}", at +
+		{"companion file outside the directory", `sink = "k"`, "sink = 'k'\nfiles={'../a'='b'}", at +
 			`pipelines.web.files."../a" must be the path of a template, under a relative file name without "..", not "b"`},
 		{"variables", `sink = "k"`, "sink = 'k'\nvars=[1]", at + "pipelines.web.vars must be a table, not [1]"},
 	} {

@@ -35,9 +35,9 @@ const DefaultFile = "haproxy-api.toml"
 // Pipeline and sink are defined if there is no other pipeline or if any key of haproxy is set. The source is defined in the same
 // cases and if any key of sidecar is set.
 //
-// A relative path is relative to the working directory. A relative path in the configuration file is relative to the folder of
+// A relative path is relative to the working directory. A relative path in the configuration file is relative to the directory of
 // that file if it leads to nothing in the working directory and to something there: to a file or a match of the pattern if it is
-// read, to the folder of the file if it is written. A warning names each such path, each path that leads to something in both,
+// read, to the directory of the file if it is written. A warning names each such path, each path that leads to something in both,
 // and each path of a file to read that leads to nothing in either.
 func Load(o Options) (*Config, error) {
 	l := &loader{}

@@ -14,11 +14,11 @@ type PathUse int
 
 // Uses of a path. The zero value means that the key has no path.
 const (
-	ReadsFile    PathUse = iota + 1 // a file or a folder that is read
-	ReadsPattern                    // a pattern of files that are read
-	ReadsProgram                    // a program that is run; a name without a slash is found in PATH and is no path
-	WritesFile                      // a file that is written
-	WritesFolder                    // a folder that files are written to
+	ReadsFile       PathUse = iota + 1 // a file or a directory that is read
+	ReadsPattern                       // a pattern of files that are read
+	ReadsProgram                       // a program that is run; a name without a slash is found in PATH and is no path
+	WritesFile                         // a file that is written
+	WritesDirectory                    // a directory that files are written to
 )
 
 // A ComponentKey is a key in the block of each source or sink of one type.
@@ -31,15 +31,15 @@ type ComponentKey struct {
 // resolvePaths replaces the relative paths in the layer of the configuration file by those that they lead to, and adds a warning
 // for each path that could be meant differently.
 func (l *loader) resolvePaths(file string, components map[ComponentKey]PathUse) {
-	folder := filepath.Dir(file)
-	if !l.hasFile || sameFile(folder, ".") {
+	directory := filepath.Dir(file)
+	if !l.hasFile || sameFile(directory, ".") {
 		return
 	}
 	workingDir, err := os.Getwd()
 	if err != nil {
 		workingDir = "."
 	}
-	r := pathResolver{folder: folder, workingDir: workingDir, components: components, merged: l.merged().Raw()}
+	r := pathResolver{directory: directory, workingDir: workingDir, components: components, merged: l.merged().Raw()}
 	tree := l.layers[0].content.Raw()
 	r.resolve(nil, tree, (&Config{}).schema())
 	l.layers[0] = newLayer(tree, l.layers[0].origin)
@@ -48,7 +48,7 @@ func (l *loader) resolvePaths(file string, components map[ComponentKey]PathUse) 
 
 // A pathResolver resolves the relative paths in one configuration file.
 type pathResolver struct {
-	folder     string // of the configuration file
+	directory  string // of the configuration file
 	workingDir string // for warnings
 	components map[ComponentKey]PathUse
 	merged     map[string]any // all layers
@@ -92,7 +92,7 @@ func (r *pathResolver) resolvePath(at path, p string, use PathUse) string {
 	if use == 0 || p == "" || filepath.IsAbs(p) || use == ReadsProgram && !strings.Contains(p, "/") {
 		return p
 	}
-	beside := filepath.Join(r.folder, p)
+	beside := filepath.Join(r.directory, p)
 	here, there := leads(p, use), leads(beside, use)
 	reads := use == ReadsFile || use == ReadsProgram
 	switch {
@@ -105,7 +105,7 @@ func (r *pathResolver) resolvePath(at path, p string, use PathUse) string {
 		return beside
 	case !here && reads:
 		r.warnf(at, p, "neither the working directory %s nor the directory of the configuration file, %s, has it",
-			r.workingDir, r.folder)
+			r.workingDir, r.directory)
 	}
 	return p
 }
@@ -114,13 +114,13 @@ func (r *pathResolver) warnf(at path, p, format string, args ...any) {
 	r.warnings = append(r.warnings, fmt.Sprintf("%s names the relative path %s: ", at, p)+fmt.Sprintf(format, args...))
 }
 
-// leads reports whether a path leads to something: to a file that can be read, or to a folder that can be written to.
+// leads reports whether a path leads to something: to a file that can be read, or to a directory that can be written to.
 func leads(p string, use PathUse) bool {
 	if use == ReadsPattern {
 		matches, _ := filepath.Glob(p) // an invalid pattern was reported
 		return len(matches) > 0
 	}
-	_, err := os.Stat(folderOf(p, use))
+	_, err := os.Stat(directoryOf(p, use))
 	return err == nil
 }
 
@@ -129,11 +129,12 @@ func (r *pathResolver) isSame(a, b string, use PathUse) bool {
 	if use == ReadsPattern {
 		a, b = filepath.Dir(a), filepath.Dir(b)
 	}
-	return sameFile(folderOf(a, use), folderOf(b, use))
+	return sameFile(directoryOf(a, use), directoryOf(b, use))
 }
 
-// folderOf returns what has to exist for a path to lead to something: the folder of a file that is written, or else the path.
-func folderOf(p string, use PathUse) string {
+// directoryOf returns what has to exist for a path to lead to something: the directory of a file that is written, or else the
+// path.
+func directoryOf(p string, use PathUse) string {
 	if use == WritesFile {
 		return filepath.Dir(p)
 	}

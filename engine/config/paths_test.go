@@ -16,11 +16,11 @@ var componentPaths = map[config.ComponentKey]config.PathUse{
 	{Table: "sinks", Type: "file", Key: "path"}:   config.WritesFile,
 }
 
-// touch creates the files, and folders for paths that end with a slash.
-func touch(t *testing.T, folder string, paths ...string) {
+// touch creates the files, and directories for paths that end with a slash.
+func touch(t *testing.T, directory string, paths ...string) {
 	t.Helper()
 	for _, p := range paths {
-		full := filepath.Join(folder, p)
+		full := filepath.Join(directory, p)
 		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -91,30 +91,31 @@ func pathsOf(c *config.Config) map[string]string {
 
 func loadRelative(t *testing.T, here, there []string) (*config.Config, string) {
 	t.Helper()
-	workingDir, folder := t.TempDir(), t.TempDir()
+	workingDir, directory := t.TempDir(), t.TempDir()
 	touch(t, workingDir, here...)
-	touch(t, folder, there...)
-	file := filepath.Join(folder, "haproxy-api.toml")
+	touch(t, directory, there...)
+	file := filepath.Join(directory, "haproxy-api.toml")
 	url := func(dir string) { // the secret files must have valid contents
 		if _, err := os.Stat(filepath.Join(dir, "url")); err == nil {
 			_ = os.WriteFile(filepath.Join(dir, "url"), []byte("http://sidecar"), 0o600)
 		}
 	}
 	url(workingDir)
-	url(folder)
+	url(directory)
 	if err := os.WriteFile(file, []byte(relativePaths), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(workingDir)
-	return load(t, config.Options{File: file, Named: true, Paths: componentPaths}), folder
+	return load(t, config.Options{File: file, Named: true, Paths: componentPaths}), directory
 }
 
-// Most paths lead to the folder of the configuration file if the working directory does not have them, and each is in a warning.
+// Most paths lead to the directory of the configuration file if the working directory does not have them, and each is in a
+// warning.
 func TestLoad_PathsBesideTheFile(t *testing.T) {
-	c, folder := loadRelative(t, nil, relativeFiles)
+	c, directory := loadRelative(t, nil, relativeFiles)
 	got := pathsOf(c)
 	for key, p := range got {
-		if !strings.HasPrefix(p, folder+"/") {
+		if !strings.HasPrefix(p, directory+"/") {
 			t.Errorf("%s is %s", key, p)
 		}
 	}
@@ -127,21 +128,21 @@ func TestLoad_PathsBesideTheFile(t *testing.T) {
 		t.Errorf("%d warnings for %d paths: %q", len(relative), len(got), relative)
 	}
 	for _, v := range c.Values() {
-		if want := filepath.Join(folder, "haproxy.tmpl"); v.Key == "haproxy.template" && v.Value != want {
+		if want := filepath.Join(directory, "haproxy.tmpl"); v.Key == "haproxy.template" && v.Value != want {
 			t.Errorf("value %+v, not %s", v, want)
 		}
 	}
 }
 
 // The working directory takes precedence, as in haproxy-api 0.9. Each warning names the path that is not used.
-func TestLoad_PathsInBothFolders(t *testing.T) {
-	c, folder := loadRelative(t, relativeFiles, relativeFiles)
+func TestLoad_PathsInBothDirectories(t *testing.T) {
+	c, directory := loadRelative(t, relativeFiles, relativeFiles)
 	for key, p := range pathsOf(c) {
 		if filepath.IsAbs(p) {
 			t.Errorf("%s is %s", key, p)
 		}
-		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, filepath.Join(folder, p)+" ") }) {
-			t.Errorf("no warning names %s in %s: %q", p, folder, c.Warnings)
+		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, filepath.Join(directory, p)+" ") }) {
+			t.Errorf("no warning names %s in %s: %q", p, directory, c.Warnings)
 		}
 	}
 }
@@ -158,11 +159,11 @@ func TestLoad_PathsInTheWorkingDirectory(t *testing.T) {
 	}
 }
 
-// A path that leads nowhere stays relative to the working directory. If it is read, a warning names both folders.
-func TestLoad_PathsInNeitherFolder(t *testing.T) {
+// A path that leads nowhere stays relative to the working directory. If it is read, a warning names both directories.
+func TestLoad_PathsInNeitherDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
-	folder := t.TempDir()
-	file := filepath.Join(folder, "haproxy-api.toml")
+	directory := t.TempDir()
+	file := filepath.Join(directory, "haproxy-api.toml")
 	content := "[haproxy]\ntemplate = 'x.tmpl'\nconfig_file = 'out/x.cfg'\nwatch = ['x/*']\n[haproxy_api]\nstate_dir = 'state'\n"
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -173,25 +174,25 @@ func TestLoad_PathsInNeitherFolder(t *testing.T) {
 		t.Errorf("paths %q", got)
 	}
 	wd, _ := os.Getwd()
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], wd) || !strings.Contains(c.Warnings[0], folder) {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], wd) || !strings.Contains(c.Warnings[0], directory) {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 }
 
-// A bare file name that is written goes to the working directory, with a warning, since both folders exist.
+// A bare file name that is written goes to the working directory, with a warning, since both directories exist.
 func TestLoad_PathOfABareNameToWrite(t *testing.T) {
 	t.Chdir(t.TempDir())
-	folder := t.TempDir()
-	file := filepath.Join(folder, "haproxy-api.toml")
+	directory := t.TempDir()
+	file := filepath.Join(directory, "haproxy-api.toml")
 	if err := os.WriteFile(file, []byte("[haproxy]\nconfig_file = 'haproxy.cfg'\nbinary = 'haproxy'\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	touch(t, folder, "haproxy")
+	touch(t, directory, "haproxy")
 	c := load(t, config.Options{File: file, Named: true})
 	if c.HAProxy.ConfigFile != "haproxy.cfg" || c.HAProxy.Binary != "haproxy" {
 		t.Errorf("%+v", c.HAProxy)
 	}
-	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], filepath.Join(folder, "haproxy.cfg")) {
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], filepath.Join(directory, "haproxy.cfg")) {
 		t.Errorf("warnings %q", c.Warnings)
 	}
 }
@@ -199,9 +200,9 @@ func TestLoad_PathOfABareNameToWrite(t *testing.T) {
 // Paths from the environment and flags are relative to the working directory, like those of any other program.
 func TestLoad_PathsOutsideTheFile(t *testing.T) {
 	t.Chdir(t.TempDir())
-	folder := t.TempDir()
-	touch(t, folder, "x.tmpl", "cert.pem", "key.pem", "in")
-	file := filepath.Join(folder, "haproxy-api.toml")
+	directory := t.TempDir()
+	touch(t, directory, "x.tmpl", "cert.pem", "key.pem", "in")
+	file := filepath.Join(directory, "haproxy-api.toml")
 	content := "[sources.s]\npath = 'in'\n[pipelines.p]\nsource = 's'\nsink = 'f'\n[sinks.f]\ntype = 'x'\n"
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -214,7 +215,7 @@ func TestLoad_PathsOutsideTheFile(t *testing.T) {
 	if c.HAProxy.Template != "x.tmpl" || c.API.TLSCert != "cert.pem" || c.API.TLSKey != "key.pem" {
 		t.Errorf("%s, %s, %s", c.HAProxy.Template, c.API.TLSCert, c.API.TLSKey)
 	}
-	if got := c.Sources["s"].Block["path"]; got != filepath.Join(folder, "in") {
+	if got := c.Sources["s"].Block["path"]; got != filepath.Join(directory, "in") {
 		t.Errorf("a path in the file, with the type from the environment, is %v", got)
 	}
 }

@@ -31,13 +31,13 @@ func TestReadTable_KeepsTypes(t *testing.T) {
 }
 
 func TestReadTable_ErrorsNameTheFile(t *testing.T) {
-	folder := t.TempDir()
+	directory := t.TempDir()
 	for name, want := range map[string]string{
 		"missing.toml": "cannot be read: no such file",
 		"vars.ini":     "has the extension",
 		"wrong.toml":   ":2:",
 	} {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(directory, name)
 		if name != "missing.toml" {
 			if err := os.WriteFile(path, []byte("a = 1\nb = =\n"), 0o600); err != nil {
 				t.Fatal(err)

@@ -102,11 +102,11 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 
 // usedAs says what the strings are that any kind of path accepts.
 var usedAs = map[PathUse]string{
-	ReadsFile:    "the path of a file or a directory",
-	ReadsPattern: "a file pattern",
-	ReadsProgram: "the name or path of a program",
-	WritesFile:   "the path of a file",
-	WritesFolder: "the path of a directory",
+	ReadsFile:       "the path of a file or a directory",
+	ReadsPattern:    "a file pattern",
+	ReadsProgram:    "the name or path of a program",
+	WritesFile:      "the path of a file",
+	WritesDirectory: "the path of a directory",
 }
 
 // variablesOf returns the names of the environment variables that set the key at that path.

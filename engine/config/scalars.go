@@ -77,7 +77,7 @@ func (s scalar) used(use PathUse) scalar {
 	return s
 }
 
-// readPath is the path of a file or a folder that is read, or empty.
+// readPath is the path of a file or a directory that is read, or empty.
 func readPath(into *string) scalar { return anyString(into).used(ReadsFile) }
 
 // writePath is the path of a file that is written.
@@ -85,8 +85,8 @@ func writePath(into *string) scalar {
 	return stringLike(into, "the path of a file", notEmpty).used(WritesFile)
 }
 
-// writeFolder is the path of a folder that files are written to, or empty.
-func writeFolder(into *string) scalar { return anyString(into).used(WritesFolder) }
+// writeDirectory is the path of a directory that files are written to, or empty.
+func writeDirectory(into *string) scalar { return anyString(into).used(WritesDirectory) }
 
 // readProgram is the name or the path of a program that is run.
 func readProgram(into *string) scalar {

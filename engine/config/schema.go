@@ -49,7 +49,7 @@ func (a *API) schema() table {
 				"and panic."},
 		{"logging_format", "text", oneOf(&a.LoggingFormat, "text", "json"),
 			"The format of the log on standard error. A change takes effect after a restart."},
-		{"state_dir", "", writeFolder(&a.StateDir),
+		{"state_dir", "", writeDirectory(&a.StateDir),
 			"The directory for the last good snapshot, the last applied document and the history, so that they survive a " +
 				"restart. Empty keeps them in memory only. A change takes effect after a restart."},
 		{"update_token", "", anyString(&a.UpdateToken),

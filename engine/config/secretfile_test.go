@@ -48,8 +48,8 @@ func TestSecretFile_StateURL(t *testing.T) {
 }
 
 func TestSecretFile_Faults(t *testing.T) {
-	folder := t.TempDir()
-	at := func(name string) string { return filepath.Join(folder, name) }
+	directory := t.TempDir()
+	at := func(name string) string { return filepath.Join(directory, name) }
 	for name, content := range map[string]string{
 		"token": "s3cret", "empty": "\n", "large": strings.Repeat("s3cret", 20_000), "noise": "s3cret\n",
 	} {

@@ -27,17 +27,17 @@ import (
 
 // An authority issues certificates for the address that tests listen on.
 type authority struct {
-	t      *testing.T
-	folder string
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
+	t         *testing.T
+	directory string
+	cert      *x509.Certificate
+	key       *ecdsa.PrivateKey
 }
 
 var serial int64
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, folder: t.TempDir()}
+	a := &authority{t: t, directory: t.TempDir()}
 	a.cert, a.key = a.issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	return a
 }
@@ -84,7 +84,7 @@ func (a *authority) client() tls.Certificate {
 // write replaces the file atomically, as tools that renew certificates do.
 func (a *authority) write(name string, content []byte) string {
 	a.t.Helper()
-	path := filepath.Join(a.folder, name)
+	path := filepath.Join(a.directory, name)
 	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
 		a.t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestTLS_InvalidCertificates(t *testing.T) {
 	noise := a.write("noise.pem", []byte("noise"))
 	bad := a.write("bad.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("noise")}))
 	other := a.write("other.pem", keyPEM(t, a.key))
-	missing := filepath.Join(a.folder, "missing.pem")
+	missing := filepath.Join(a.directory, "missing.pem")
 	const cannot, none = "cannot be read: no such file or directory", "contains no certificate in PEM format"
 	for _, test := range []struct {
 		name string
@@ -364,7 +364,7 @@ func TestTLS_InvalidCertificates(t *testing.T) {
 		{"the key twice", AccessConfig{TLSCert: key, TLSKey: key}, "haproxy_api.tls_cert: " + key + ": " + none},
 		{"another key", AccessConfig{TLSCert: cert, TLSKey: other}, "haproxy_api.tls_key: " + other +
 			": not the key of the certificate in " + cert + ": private key does not match public key"},
-		{"a folder", AccessConfig{TLSCert: a.folder, TLSKey: key}, "haproxy_api.tls_cert: " + a.folder +
+		{"a directory", AccessConfig{TLSCert: a.directory, TLSKey: key}, "haproxy_api.tls_cert: " + a.directory +
 			": cannot be read: is a directory"},
 		{"authority", AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: noise}, "haproxy_api.client_ca: " + noise + ": " + none},
 	} {

@@ -51,13 +51,13 @@ func TestApply_Rejections(t *testing.T) {
 			document(b.conf("bad", "include routes.conf;"), sdk.File{Name: "routes.conf", Content: []byte("\nnonsense;")}),
 			filepath.Join(filepath.Dir(b.cfg.ConfigFile), "routes.conf") + ":2",
 		},
-		"no file at all":  {sdk.Document{}, "no file"},
-		"a path":          {document(b.conf("bad", ""), sdk.File{Name: "../routes.conf"}), `"../routes.conf"`},
-		"a hidden name":   {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.doubt"}), "plain name"},
-		"the main name":   {document(b.conf("bad", ""), sdk.File{Name: "nginx.conf"}), "taken"},
-		"the pid file":    {document(b.conf("bad", ""), sdk.File{Name: "nginx.pid"}), "taken"},
-		"no name":         {document(b.conf("bad", ""), sdk.File{}), "plain name"},
-		"the folder name": {document(b.conf("bad", ""), sdk.File{Name: "."}), "plain name"},
+		"no file at all":     {sdk.Document{}, "no file"},
+		"a path":             {document(b.conf("bad", ""), sdk.File{Name: "../routes.conf"}), `"../routes.conf"`},
+		"a hidden name":      {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.doubt"}), "plain name"},
+		"the main name":      {document(b.conf("bad", ""), sdk.File{Name: "nginx.conf"}), "taken"},
+		"the pid file":       {document(b.conf("bad", ""), sdk.File{Name: "nginx.pid"}), "taken"},
+		"no name":            {document(b.conf("bad", ""), sdk.File{}), "plain name"},
+		"the directory name": {document(b.conf("bad", ""), sdk.File{Name: "."}), "plain name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for do, try := range map[string]func() error{
@@ -78,9 +78,9 @@ func TestApply_Rejections(t *testing.T) {
 func TestApply_Companions(t *testing.T) {
 	b := newTestEnv(t)
 	s := b.sink()
-	folder := filepath.Dir(b.cfg.ConfigFile)
+	directory := filepath.Dir(b.cfg.ConfigFile)
 	// A file of the user in the directory, which the document includes too.
-	if err := os.WriteFile(filepath.Join(folder, "types.conf"), []byte("types { text/html html; }"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "types.conf"), []byte("types { text/html html; }"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	main := strings.Replace(b.conf("", "include types.conf;"), `return 200 ""`, "include answer.conf", 1)

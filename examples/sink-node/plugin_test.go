@@ -26,13 +26,13 @@ import (
 
 const (
 	program = "./haproxy-api-sink-node"
-	// daemonFolder is an environment variable that makes this binary a daemon that publishes to that directory.
-	daemonFolder = "SINK_NODE_DAEMON_FOLDER"
+	// daemonDirectory is an environment variable that makes this binary a daemon that publishes to that directory.
+	daemonDirectory = "SINK_NODE_DAEMON_DIRECTORY"
 )
 
 func TestMain(m *testing.M) {
-	if folder := os.Getenv(daemonFolder); folder != "" {
-		daemon(folder)
+	if directory := os.Getenv(daemonDirectory); directory != "" {
+		daemon(directory)
 		return
 	}
 	if err := install(); err != nil {
@@ -57,8 +57,8 @@ func install() error {
 }
 
 // daemon runs the plugin until the daemon is killed.
-func daemon(folder string) {
-	sink, err := host.StartSink(context.Background(), options(sdk.Block{"folder": folder}, slog.DiscardHandler))
+func daemon(directory string) {
+	sink, err := host.StartSink(context.Background(), options(sdk.Block{"directory": directory}, slog.DiscardHandler))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -93,9 +93,9 @@ func apply(t *testing.T, sink *host.Sink, content []byte, want string) {
 	}
 }
 
-func expectCurrent(t *testing.T, folder string, want []byte) {
+func expectCurrent(t *testing.T, directory string, want []byte) {
 	t.Helper()
-	got, err := os.ReadFile(filepath.Join(folder, "current", "main"))
+	got, err := os.ReadFile(filepath.Join(directory, "current", "main"))
 	if err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("current has %d bytes, %.20q…, %v; want %d bytes, %.20q…", len(got), got, err, len(want), want)
 	}
@@ -122,7 +122,7 @@ func gone(pid int) bool {
 
 func TestConformance(t *testing.T) {
 	sdktest.TestSink(t, sdktest.Sink{
-		Program: sdktest.Program{Path: program, Block: sdk.Block{"folder": t.TempDir()}},
+		Program: sdktest.Program{Path: program, Block: sdk.Block{"directory": t.TempDir()}},
 		Bad:     " \n",
 	})
 }
@@ -142,9 +142,9 @@ func TestProtocolIsCurrent(t *testing.T) {
 }
 
 func TestApply(t *testing.T) {
-	folder := t.TempDir()
+	directory := t.TempDir()
 	var log logBuffer
-	sink := start(t, sdk.Block{"folder": folder, "keep": 2}, slog.NewTextHandler(&log, nil))
+	sink := start(t, sdk.Block{"directory": directory, "keep": 2}, slog.NewTextHandler(&log, nil))
 	if want := (sdk.Info{Name: "node", Version: "1.0.0"}); sink.Info() != want {
 		t.Errorf("got %+v, want %+v", sink.Info(), want)
 	}
@@ -158,12 +158,12 @@ func TestApply(t *testing.T) {
 			t.Errorf("%q: got %v", content, err)
 		}
 	}
-	expectCurrent(t, folder, []byte("one"))
+	expectCurrent(t, directory, []byte("one"))
 
 	large := bytes.Repeat([]byte("0123456789abcde\n"), 64<<20/16)
 	apply(t, sink, large, sdk.ActionWritten)
 	apply(t, sink, large, sdk.ActionUnchanged)
-	expectCurrent(t, folder, large)
+	expectCurrent(t, directory, large)
 	if err := sink.Check(t.Context(), document(large)); err != nil {
 		t.Error(err)
 	}
@@ -179,17 +179,17 @@ func TestApply(t *testing.T) {
 func TestConfigFaults(t *testing.T) {
 	_, err := host.StartSink(t.Context(), options(sdk.Block{"foldr": "x", "keep": 0}, slog.DiscardHandler))
 	faults, ok := errors.AsType[sdk.Faults](err)
-	if want := "foldr is not a known key; did you mean folder?\n" +
+	if want := "foldr is not a known key; did you mean directory?\n" +
 		"keep must be at least 1, not 0\n" +
-		"folder is missing: set it to the directory of the versions"; !ok || faults.Error() != want {
+		"directory is missing: set it to the directory of the versions"; !ok || faults.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
 
 // TestApply_Cancelled cancels a document while its files are being written.
 func TestApply_Cancelled(t *testing.T) {
-	folder := t.TempDir()
-	sink := start(t, sdk.Block{"folder": folder}, slog.DiscardHandler)
+	directory := t.TempDir()
+	sink := start(t, sdk.Block{"directory": directory}, slog.DiscardHandler)
 	apply(t, sink, []byte("old"), sdk.ActionWritten)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -199,7 +199,7 @@ func TestApply_Cancelled(t *testing.T) {
 		applied <- err
 	}()
 	staged := func() []string {
-		names, _ := filepath.Glob(filepath.Join(folder, "versions", ".new-*"))
+		names, _ := filepath.Glob(filepath.Join(directory, "versions", ".new-*"))
 		return names
 	}
 	eventually(t, "it writes", func() bool { return len(staged()) > 0 })
@@ -208,15 +208,15 @@ func TestApply_Cancelled(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	apply(t, sink, []byte("new"), sdk.ActionWritten)
-	expectCurrent(t, folder, []byte("new"))
+	expectCurrent(t, directory, []byte("new"))
 	if left := staged(); len(left) > 0 {
 		t.Errorf("temporary files exist: %q", left)
 	}
 }
 
 func TestPublishedDocumentStays(t *testing.T) {
-	folder := t.TempDir()
-	sink := start(t, sdk.Block{"folder": folder}, slog.DiscardHandler)
+	directory := t.TempDir()
+	sink := start(t, sdk.Block{"directory": directory}, slog.DiscardHandler)
 	apply(t, sink, []byte("one"), sdk.ActionWritten)
 	if err := syscall.Kill(sink.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -230,7 +230,7 @@ func TestPublishedDocumentStays(t *testing.T) {
 	if !gone(pid) {
 		t.Errorf("process %d is still there", pid)
 	}
-	expectCurrent(t, folder, []byte("one"))
+	expectCurrent(t, directory, []byte("one"))
 }
 
 func TestEndsWithDaemon(t *testing.T) {
@@ -240,7 +240,7 @@ func TestEndsWithDaemon(t *testing.T) {
 	}
 	sockets := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), daemonFolder+"="+t.TempDir(), "TMPDIR="+sockets)
+	cmd.Env = append(os.Environ(), daemonDirectory+"="+t.TempDir(), "TMPDIR="+sockets)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

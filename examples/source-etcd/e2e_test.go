@@ -47,7 +47,7 @@ func TestEndToEnd(t *testing.T) {
 type testEnv struct {
 	*testing.T
 	etcd       *etcd
-	folder     string
+	directory  string
 	api, route string // addresses
 	daemon     *exec.Cmd
 	log        logBuffer
@@ -55,13 +55,13 @@ type testEnv struct {
 
 func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
-	s := &testEnv{T: t, etcd: startEtcd(t), folder: t.TempDir(), api: freeAddress(t), route: freeAddress(t)}
+	s := &testEnv{T: t, etcd: startEtcd(t), directory: t.TempDir(), api: freeAddress(t), route: freeAddress(t)}
 	s.build("../..", "haproxy-api", "./cmd/haproxy-api")
 	s.build(".", "haproxy-api-source-etcd", ".")
 	s.build("../sink-nginx", "haproxy-api-sink-nginx", ".")
 	s.configure()
 	s.daemon = exec.Command(s.path("haproxy-api"), "-f", s.path("haproxy-api.toml"))
-	s.daemon.Dir, s.daemon.Stdout, s.daemon.Stderr = s.folder, &s.log, &s.log
+	s.daemon.Dir, s.daemon.Stdout, s.daemon.Stderr = s.directory, &s.log, &s.log
 	s.daemon.WaitDelay = 5 * time.Second
 	if err := s.daemon.Start(); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ sink = "web"
 template = %q
 bind_ip = %q
 vars = { workers = 1 }
-`, s.folder, apiIP, apiPort, "http://"+s.etcd.address, nginxBinary(s.T), s.path("nginx.conf"), template, routeIP)
+`, s.directory, apiIP, apiPort, "http://"+s.etcd.address, nginxBinary(s.T), s.path("nginx.conf"), template, routeIP)
 	if err := os.WriteFile(s.path("haproxy-api.toml"), []byte(content), 0o600); err != nil {
 		s.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func nginxBinary(t *testing.T) string {
 	return ""
 }
 
-func (s *testEnv) path(name string) string { return filepath.Join(s.folder, name) }
+func (s *testEnv) path(name string) string { return filepath.Join(s.directory, name) }
 
 // backend starts a server with that response, and returns the value for its key.
 func (s *testEnv) backend(answer string) string {

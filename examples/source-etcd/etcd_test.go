@@ -20,7 +20,7 @@ import (
 // An etcd is an etcd process with a directory of its own.
 type etcd struct {
 	*testing.T
-	folder          string
+	directory       string
 	address, member string // for clients, and for other members, of which there are none
 	client          *clientv3.Client
 	cmd             *exec.Cmd
@@ -29,7 +29,7 @@ type etcd struct {
 // newEtcd returns an etcd that is not started yet.
 func newEtcd(t *testing.T) *etcd {
 	t.Helper()
-	e := &etcd{T: t, folder: t.TempDir(), address: freeAddress(t), member: freeAddress(t)}
+	e := &etcd{T: t, directory: t.TempDir(), address: freeAddress(t), member: freeAddress(t)}
 	var err error
 	e.client, err = clientv3.New(clientv3.Config{Endpoints: []string{e.address}, Logger: zap.NewNop()})
 	if err != nil {
@@ -56,7 +56,7 @@ func (e *etcd) start() {
 	if err != nil {
 		e.Fatal("these tests need etcd: install the package etcd-server")
 	}
-	e.cmd = exec.Command(binary, "--name", "one", "--data-dir", filepath.Join(e.folder, "data"),
+	e.cmd = exec.Command(binary, "--name", "one", "--data-dir", filepath.Join(e.directory, "data"),
 		"--listen-client-urls", "http://"+e.address, "--advertise-client-urls", "http://"+e.address,
 		"--listen-peer-urls", "http://"+e.member, "--initial-advertise-peer-urls", "http://"+e.member,
 		"--initial-cluster", "one=http://"+e.member, "--heartbeat-interval", "50", "--election-timeout", "500",
@@ -89,7 +89,7 @@ func (e *etcd) kill() {
 // removeData removes the data of etcd.
 func (e *etcd) removeData() {
 	e.Helper()
-	if err := os.RemoveAll(filepath.Join(e.folder, "data")); err != nil {
+	if err := os.RemoveAll(filepath.Join(e.directory, "data")); err != nil {
 		e.Fatal(err)
 	}
 }

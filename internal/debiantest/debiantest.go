@@ -229,7 +229,7 @@ func (m *Machine) MustRun(t testing.TB, script string) string {
 	return out
 }
 
-// Copy copies the file at from to the path to in the machine, and creates its folder.
+// Copy copies the file at from to the path to in the machine, and creates its directory.
 func (m *Machine) Copy(t testing.TB, from, to string) {
 	t.Helper()
 	target := filepath.Join(m.Root, to)

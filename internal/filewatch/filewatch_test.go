@@ -29,7 +29,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// write puts files into a new folder and returns it.
+// write puts files into a new directory and returns it.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()

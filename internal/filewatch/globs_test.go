@@ -56,7 +56,7 @@ func (g *globsWatch) next(names ...string) map[string]string {
 }
 
 func TestGlobs_ReportChanges(t *testing.T) {
-	dir := write(t, map[string]string{"certs/a.pem": "a", "certs/.hidden": "h", "certs/folder/x.pem": "x", "b.map": "b"})
+	dir := write(t, map[string]string{"certs/a.pem": "a", "certs/.hidden": "h", "certs/directory/x.pem": "x", "b.map": "b"})
 	g := watchGlobs(t, Watcher{Poll: never}, dir+"/certs", dir+"/*.map", dir+"/later/*/c.pem")
 	before := g.globs.Read()
 	if len(before) != 2 {
@@ -78,7 +78,7 @@ func TestGlobs_ReportChanges(t *testing.T) {
 	}
 }
 
-// Kubernetes switches a link to a folder: the files change, and their names do not.
+// Kubernetes switches a link to a directory: the files change, and their names do not.
 func TestGlobs_SwitchedLink(t *testing.T) {
 	dir := write(t, map[string]string{"..1/tls.crt": "one", "..2/tls.crt": "two", "keep": ""})
 	must(t, os.Symlink("..1", dir+"/..data"), os.Symlink("..data/tls.crt", dir+"/tls.crt"))

@@ -66,7 +66,7 @@ func TestOf_DoesNotReadUnchangedFiles(t *testing.T) {
 	}
 }
 
-// Neither a folder nor a pipe, which would block, is a file.
+// Neither a directory nor a pipe, which would block, is a file.
 func TestOf_OnlyRegularFiles(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")

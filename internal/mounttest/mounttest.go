@@ -53,24 +53,24 @@ func Run(t *testing.T) bool {
 	return false
 }
 
-// Bind makes the file or folder at path a mount point with its content, until unmount is called or the process ends.
+// Bind makes the file or directory at path a mount point with its content, until unmount is called or the process ends.
 func Bind(t testing.TB, path string) (unmount func()) {
 	t.Helper()
 	return mount(t, path, path, "", syscall.MS_BIND, "")
 }
 
-// Disk mounts an empty file system of that size, for example 256k, on the folder.
-func Disk(t testing.TB, folder, size string) (unmount func()) {
+// Disk mounts an empty file system of that size, for example 256k, on the directory.
+func Disk(t testing.TB, directory, size string) (unmount func()) {
 	t.Helper()
-	return mount(t, "tmpfs", folder, "tmpfs", 0, "size="+size)
+	return mount(t, "tmpfs", directory, "tmpfs", 0, "size="+size)
 }
 
-// ReadOnly makes the folder a read-only mount point. Mount points in it remain writable.
-func ReadOnly(t testing.TB, folder string) (unmount func()) {
+// ReadOnly makes the directory a read-only mount point. Mount points in it remain writable.
+func ReadOnly(t testing.TB, directory string) (unmount func()) {
 	t.Helper()
-	unmount = mount(t, folder, folder, "", syscall.MS_BIND|syscall.MS_REC, "")
-	if err := syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
-		t.Fatalf("making %s read-only: %v", folder, err)
+	unmount = mount(t, directory, directory, "", syscall.MS_BIND|syscall.MS_REC, "")
+	if err := syscall.Mount("", directory, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatalf("making %s read-only: %v", directory, err)
 	}
 	return unmount
 }

@@ -54,18 +54,18 @@ func linkedModules() ([]component, error) {
 	return modules, nil
 }
 
-// packageLicenses returns the licenses in the folder of a package and in those above it in its module, because a part of a module
-// may have one of its own. It skips the folders in read, and adds the others to it.
+// packageLicenses returns the licenses in the directory of a package and in those above it in its module, because a part of a
+// module may have one of its own. It skips the directories in read, and adds the others to it.
 func packageLicenses(p goPackage, read map[string]bool) ([]licenseFile, error) {
 	var all []licenseFile
-	for folder := p.Dir; !read[folder]; folder = filepath.Dir(folder) {
-		read[folder] = true
-		files, err := licenseFiles(folder)
+	for directory := p.Dir; !read[directory]; directory = filepath.Dir(directory) {
+		read[directory] = true
+		files, err := licenseFiles(directory)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, files...)
-		if folder == p.Module.Dir {
+		if directory == p.Module.Dir {
 			break
 		}
 	}
@@ -113,17 +113,17 @@ func vendoredLibraries(ui string) ([]component, error) {
 	if err := json.Unmarshal(content, &manifest); err != nil {
 		return nil, fmt.Errorf("%s/package.json: %w", ui, err)
 	}
-	folders, err := os.ReadDir(filepath.Join(ui, "static/vendor"))
+	directories, err := os.ReadDir(filepath.Join(ui, "static/vendor"))
 	if err != nil {
 		return nil, err
 	}
 	var libraries []component
-	for _, folder := range folders {
-		files, err := licenseFiles(filepath.Join(ui, "static/vendor", folder.Name()))
+	for _, directory := range directories {
+		files, err := licenseFiles(filepath.Join(ui, "static/vendor", directory.Name()))
 		if err != nil {
 			return nil, err
 		}
-		libraries = append(libraries, component{folder.Name(), manifest.Dependencies[folder.Name()], files})
+		libraries = append(libraries, component{directory.Name(), manifest.Dependencies[directory.Name()], files})
 	}
 	return libraries, nil
 }

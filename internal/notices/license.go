@@ -51,9 +51,9 @@ func kindsOf(text string) []string {
 	return kinds
 }
 
-// licenseFiles returns the licenses and notices in a folder, and an error for a license of another kind.
-func licenseFiles(folder string) ([]licenseFile, error) {
-	entries, err := os.ReadDir(folder)
+// licenseFiles returns the licenses and notices in a directory, and an error for a license of another kind.
+func licenseFiles(directory string) ([]licenseFile, error) {
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func licenseFiles(folder string) ([]licenseFile, error) {
 		if !license && !notice || entry.IsDir() || strings.HasSuffix(entry.Name(), ".go") {
 			continue
 		}
-		file := filepath.Join(folder, entry.Name())
+		file := filepath.Join(directory, entry.Name())
 		content, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err

@@ -14,7 +14,7 @@ import (
 
 //go:generate go run .
 
-// root is the folder of this module, from the folder of this package.
+// root is the directory of this module, from the directory of this package.
 const root = "../.."
 
 // platforms are those of a release. Modules are linked for some of them only.

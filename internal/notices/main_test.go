@@ -53,8 +53,8 @@ func TestLicenseFiles_Kinds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			folder := writeFile(t, test.file, test.text)
-			files, err := licenseFiles(folder)
+			directory := writeFile(t, test.file, test.text)
+			files, err := licenseFiles(directory)
 			if (err != nil) != test.wantError {
 				t.Fatalf("error %v", err)
 			}
@@ -91,9 +91,9 @@ func TestRender_SourceOfMPL(t *testing.T) {
 
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+	directory := t.TempDir()
+	if err := os.WriteFile(filepath.Join(directory, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return folder
+	return directory
 }

@@ -61,7 +61,7 @@ func TestFile_BecomesMountPoint(t *testing.T) {
 	wantNames(t, dir, "file")
 }
 
-func TestFile_ReadOnlyFolder(t *testing.T) {
+func TestFile_ReadOnlyDirectory(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
@@ -90,8 +90,8 @@ func TestFile_ReadOnlyFolder(t *testing.T) {
 	wantNames(t, dir, "mounted", "plain")
 }
 
-// Files that could not be removed from a read-only folder are removed later.
-func TestDiscard_ReadOnlyFolder(t *testing.T) {
+// Files that could not be removed from a read-only directory are removed later.
+func TestDiscard_ReadOnlyDirectory(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}

@@ -5,8 +5,8 @@
 // user attributes; symbolic links remain links.
 //
 // If a rename is impossible, the content is written into the existing file: if the target is a mount point, such as a file that
-// is bind-mounted into a container, if its folder cannot be written, and if a user who can read the target could not read the new
-// file because of its owner or group. The previous content is restored if that fails. A crash during such a write can leave a
+// is bind-mounted into a container, if its directory cannot be written, and if a user who can read the target could not read the
+// new file because of its owner or group. The previous content is restored if that fails. A crash during such a write can leave a
 // part of the new content.
 package replace
 
@@ -32,7 +32,7 @@ type Options struct {
 type File struct {
 	target  string // no symbolic link
 	temp    string
-	private string // the folder of temp if that is not the target's
+	private string // the directory of temp if that is not the target's
 	content []byte
 	options Options
 	inPlace error // why a rename is impossible; nil if it may be possible
@@ -43,9 +43,9 @@ type File struct {
 	renamed  bool
 }
 
-// New writes content under a temporary name, beside path or, if that folder cannot be written, in a private folder. It follows a
-// symbolic link at path. It fails if path is neither missing nor a regular file, or if it can be replaced neither by a rename nor
-// in place. It leaves nothing behind when it fails.
+// New writes content under a temporary name, beside path or, if that directory cannot be written, in a private directory. It
+// follows a symbolic link at path. It fails if path is neither missing nor a regular file, or if it can be replaced neither by a
+// rename nor in place. It leaves nothing behind when it fails.
 func New(path string, content []byte, o Options) (*File, error) {
 	leftovers.retry()
 	target, err := Resolve(path)
@@ -72,14 +72,14 @@ func New(path string, content []byte, o Options) (*File, error) {
 	return f, nil
 }
 
-// createElsewhere creates the temporary file in a private folder. The target can only be written in place because of cause.
+// createElsewhere creates the temporary file in a private directory. The target can only be written in place because of cause.
 func (f *File) createElsewhere(cause error) error {
 	if !f.options.Check {
 		if err := writable(f.target); err != nil {
 			return cause
 		}
 	}
-	private, err := MakeFolder(f.options.temporaryOwner())
+	private, err := MakeDirectory(f.options.temporaryOwner())
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -224,14 +224,14 @@ func (f *File) Sync() error {
 	if f.inPlace != nil {
 		return nil
 	}
-	if err := syncFolder(filepath.Dir(f.target)); err != nil {
+	if err := syncDirectory(filepath.Dir(f.target)); err != nil {
 		return fmt.Errorf("cannot make the change of %s durable: %w", f.target, Cause(err))
 	}
 	return nil
 }
 
-func syncFolder(folder string) error {
-	d, err := os.Open(folder)
+func syncDirectory(directory string) error {
+	d, err := os.Open(directory)
 	if err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func (f *File) dropBackup() {
 // Remove removes the file at path if it exists. If that is impossible, as for a mount point, it truncates the file.
 func Remove(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil // removing a missing file from a read-only folder would fail with another error
+		return nil // removing a missing file from a read-only directory would fail with another error
 	}
 	err := os.Remove(path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || os.Truncate(path, 0) == nil {
@@ -283,11 +283,11 @@ func Resolve(path string) (string, error) {
 			return path, nil
 		}
 		if !filepath.IsAbs(target) {
-			folder, err := filepath.EvalSymlinks(filepath.Dir(path)) // for ".." in the link
+			directory, err := filepath.EvalSymlinks(filepath.Dir(path)) // for ".." in the link
 			if err != nil {
 				return "", err
 			}
-			target = filepath.Join(folder, target)
+			target = filepath.Join(directory, target)
 		}
 		path = target
 	}

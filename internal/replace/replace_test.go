@@ -32,27 +32,27 @@ func wantContent(t *testing.T, path, want string) {
 	}
 }
 
-// wantNames checks that the folder has exactly these entries.
-func wantNames(t *testing.T, folder string, want ...string) {
+// wantNames checks that the directory has exactly these entries.
+func wantNames(t *testing.T, directory string, want ...string) {
 	t.Helper()
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	check(t, err)
 	var got []string
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
-		t.Errorf("in the folder are %q, want %q", got, want)
+		t.Errorf("in the directory are %q, want %q", got, want)
 	}
 }
 
-// privateTemp sets a folder for temporary files, and checks that it is empty at the end of the test.
+// privateTemp sets a directory for temporary files, and checks that it is empty at the end of the test.
 func privateTemp(t *testing.T) string {
 	t.Helper()
-	folder := t.TempDir()
-	t.Setenv("TMPDIR", folder)
-	t.Cleanup(func() { wantNames(t, folder) })
-	return folder
+	directory := t.TempDir()
+	t.Setenv("TMPDIR", directory)
+	t.Cleanup(func() { wantNames(t, directory) })
+	return directory
 }
 
 func newFile(t *testing.T, path, content string, o Options) *File {
@@ -93,15 +93,15 @@ func TestFile_CommitRestore(t *testing.T) {
 func TestWrite_SymbolicLink(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.MkdirAll(filepath.Join(dir, "real", "deep"), 0o755))
-	check(t, os.Symlink("real/deep", filepath.Join(dir, "folder")))
+	check(t, os.Symlink("real/deep", filepath.Join(dir, "directory")))
 	write(t, filepath.Join(dir, "real", "file"), "old")
 	for link, test := range map[string]struct{ leads, target string }{
-		"absolute":      {filepath.Join(dir, "real", "file"), "real/file"},
-		"chain":         {"absolute", "real/file"},
-		"dangling":      {"real/missing", "real/missing"},
-		"dangling2":     {"dangling3", "real/missing3"},
-		"dangling3":     {"real/missing3", "real/missing3"},
-		"folder/parent": {"../up", "real/up"},
+		"absolute":         {filepath.Join(dir, "real", "file"), "real/file"},
+		"chain":            {"absolute", "real/file"},
+		"dangling":         {"real/missing", "real/missing"},
+		"dangling2":        {"dangling3", "real/missing3"},
+		"dangling3":        {"real/missing3", "real/missing3"},
+		"directory/parent": {"../up", "real/up"},
 	} {
 		check(t, os.Symlink(test.leads, filepath.Join(dir, link)))
 		defer func() {
@@ -111,7 +111,7 @@ func TestWrite_SymbolicLink(t *testing.T) {
 			}
 		}()
 	}
-	for _, link := range []string{"chain", "dangling", "dangling2", "folder/parent"} {
+	for _, link := range []string{"chain", "dangling", "dangling2", "directory/parent"} {
 		check(t, Write(filepath.Join(dir, link), []byte("new"), Options{}))
 	}
 	wantNames(t, filepath.Join(dir, "real"), "deep", "file", "missing", "missing3", "up")
@@ -121,18 +121,18 @@ func TestNew_CannotBeReplaced(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.Symlink("loop2", filepath.Join(dir, "loop1")))
 	check(t, os.Symlink("loop1", filepath.Join(dir, "loop2")))
-	check(t, os.Mkdir(filepath.Join(dir, "folder"), 0o755))
+	check(t, os.Mkdir(filepath.Join(dir, "directory"), 0o755))
 	check(t, syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600))
-	for name, want := range map[string]error{"loop1": syscall.ELOOP, "folder": nil, "pipe": nil, "no/file": fs.ErrNotExist} {
+	for name, want := range map[string]error{"loop1": syscall.ELOOP, "directory": nil, "pipe": nil, "no/file": fs.ErrNotExist} {
 		_, err := New(filepath.Join(dir, name), nil, Options{})
 		if err == nil || want != nil && !errors.Is(err, want) || strings.Contains(err.Error(), mark("")) {
 			t.Errorf("replacing %s: %v", name, err)
 		}
 	}
-	wantNames(t, dir, "folder", "loop1", "loop2", "pipe")
+	wantNames(t, dir, "directory", "loop1", "loop2", "pipe")
 }
 
-func TestNew_CheckNeedsNoFolder(t *testing.T) {
+func TestNew_CheckNeedsNoDirectory(t *testing.T) {
 	temp := privateTemp(t)
 	f := newFile(t, filepath.Join(t.TempDir(), "missing", "file"), "new", Options{Check: true})
 	wantContent(t, f.Name(), "new")
@@ -153,23 +153,23 @@ func TestRemoveTemporary(t *testing.T) {
 		f, err := New(link, []byte("new"), o)
 		check(t, err)
 		check(t, f.backUp())
-		_, err = MakeFolder(o.Owner)
+		_, err = MakeDirectory(o.Owner)
 		check(t, err)
 	}
 	long := filepath.Join(dir, strings.Repeat("x", 200))
 	_, err := New(long, nil, Options{Owner: "me"})
 	check(t, err)
 	write(t, filepath.Join(dir, ".file.swp"), "")
-	RemoveTemporary("me", link, filepath.Join(dir, "no", "folder"))
+	RemoveTemporary("me", link, filepath.Join(dir, "no", "directory"))
 	left, err := os.ReadDir(dir)
 	check(t, err)
 	if len(left) != 4 { // two of the other owner, its backup, and one of an editor
 		t.Errorf("left are %q", left)
 	}
-	folders, err := os.ReadDir(temp)
+	directories, err := os.ReadDir(temp)
 	check(t, err)
-	if len(folders) != 1 {
-		t.Errorf("left are %q", folders)
+	if len(directories) != 1 {
+		t.Errorf("left are %q", directories)
 	}
 	RemoveTemporary("another", path)
 	wantNames(t, dir, ".file.swp", "file")
@@ -183,12 +183,12 @@ func TestRemoveTemporary_OfChecks(t *testing.T) {
 	write(t, path, "old")
 	file, err := New(path, []byte("new"), Options{Owner: "me", Check: true})
 	check(t, err)
-	folder, err := New(filepath.Join(dir, "no", "folder"), nil, Options{Owner: "me", Check: true})
+	directory, err := New(filepath.Join(dir, "no", "directory"), nil, Options{Owner: "me", Check: true})
 	check(t, err)
 	RemoveTemporary("me", path)
 	wantNames(t, dir, filepath.Base(file.Name()), "file")
-	wantNames(t, temp, filepath.Base(filepath.Dir(folder.Name())))
-	for _, name := range []string{file.Name(), filepath.Dir(folder.Name())} {
+	wantNames(t, temp, filepath.Base(filepath.Dir(directory.Name())))
+	for _, name := range []string{file.Name(), filepath.Dir(directory.Name())} {
 		check(t, os.Chtimes(name, time.Time{}, time.Now().Add(-2*checkAge)))
 	}
 	RemoveTemporary("me", path)

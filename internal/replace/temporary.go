@@ -41,9 +41,9 @@ func mark(owner string) string {
 	return ".tmp-" + hex.EncodeToString(sum[:6]) + "-"
 }
 
-// create writes the content to a new file in folder with the attributes that the target has or is to have. inPlace is a reason to
-// write the target in place instead of a rename, and nil without one. create leaves nothing behind when it fails.
-func (f *File) create(folder string) (name string, inPlace, err error) {
+// create writes the content to a new file in directory with the attributes that the target has or is to have. inPlace is a reason
+// to write the target in place instead of a rename, and nil without one. create leaves nothing behind when it fails.
+func (f *File) create(directory string) (name string, inPlace, err error) {
 	info, err := os.Stat(f.target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", nil, err
@@ -58,7 +58,7 @@ func (f *File) create(folder string) (name string, inPlace, err error) {
 	default:
 		created = 0o644
 	}
-	file, err := f.open(folder, created)
+	file, err := f.open(directory, created)
 	if err != nil {
 		return "", nil, err
 	}
@@ -85,9 +85,9 @@ func (f *File) create(folder string) (name string, inPlace, err error) {
 	return file.Name(), inPlace, nil
 }
 
-func (f *File) open(folder string, mode fs.FileMode) (*os.File, error) {
+func (f *File) open(directory string, mode fs.FileMode) (*os.File, error) {
 	base := filepath.Base(f.target)
-	prefix := filepath.Join(folder, "."+base[:min(len(base), maxBase)]+mark(f.options.temporaryOwner()))
+	prefix := filepath.Join(directory, "."+base[:min(len(base), maxBase)]+mark(f.options.temporaryOwner()))
 	const tries = 100
 	for try := 1; ; try++ {
 		name := prefix + strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // O_EXCL makes it safe to guess
@@ -125,15 +125,16 @@ func keepAttributes(target string, info fs.FileInfo, file *os.File) error {
 	return nil
 }
 
-// MakeFolder creates a private folder for temporary files. [RemoveTemporary] for that owner removes it if the caller does not.
-func MakeFolder(owner string) (string, error) {
-	return os.MkdirTemp("", folderPrefix(owner))
+// MakeDirectory creates a private directory for temporary files. [RemoveTemporary] for that owner removes it if the caller does
+// not.
+func MakeDirectory(owner string) (string, error) {
+	return os.MkdirTemp("", directoryPrefix(owner))
 }
 
-func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
+func directoryPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
 // RemoveTemporary removes the temporary files of the owner that a crash has left beside the files at paths, and its private
-// folders. [New] retries what cannot be removed. There must be no pending [File] of that owner, except for checks (see
+// directories. [New] retries what cannot be removed. There must be no pending [File] of that owner, except for checks (see
 // [Options]): files of checks are removed only after an hour.
 func RemoveTemporary(owner string, paths ...string) {
 	removeOlder(0, owner, paths)
@@ -148,16 +149,16 @@ func removeOlder(age time.Duration, owner string, paths []string) {
 			seen[filepath.Dir(target)] = true
 		}
 	}
-	for folder := range seen {
-		removeIn(folder, age, func(name string) bool {
+	for directory := range seen {
+		removeIn(directory, age, func(name string) bool {
 			return strings.HasPrefix(name, ".") && strings.Contains(name, mark(owner))
 		})
 	}
-	removeIn(os.TempDir(), age, func(name string) bool { return strings.HasPrefix(name, folderPrefix(owner)) })
+	removeIn(os.TempDir(), age, func(name string) bool { return strings.HasPrefix(name, directoryPrefix(owner)) })
 }
 
-func removeIn(folder string, age time.Duration, is func(name string) bool) {
-	entries, err := os.ReadDir(folder)
+func removeIn(directory string, age time.Duration, is func(name string) bool) {
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return // the next write there reports the error
 	}
@@ -170,13 +171,14 @@ func removeIn(folder string, age time.Duration, is func(name string) bool) {
 			continue
 		}
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() && e.IsDir() {
-			continue // of another user, in a folder where every user may create one
+			continue // of another user, in a directory where every user may create one
 		}
-		leftovers.remove(filepath.Join(folder, e.Name()))
+		leftovers.remove(filepath.Join(directory, e.Name()))
 	}
 }
 
-// leftovers are temporary files and folders that could not be removed, as from a folder that has become read-only. [New] retries.
+// leftovers are temporary files and directories that could not be removed, as from a directory that has become read-only. [New]
+// retries.
 var leftovers = &removals{paths: map[string]bool{}}
 
 type removals struct {
@@ -184,7 +186,7 @@ type removals struct {
 	paths map[string]bool
 }
 
-// remove removes the file or the folder with its content, and remembers it if that fails.
+// remove removes the file or the directory with its content, and remembers it if that fails.
 func (r *removals) remove(path string) {
 	err := os.RemoveAll(path)
 	r.mu.Lock()

@@ -88,8 +88,8 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 	}
 }
 
-// If the user can write the file but not its folder, it is written in place.
-func TestFile_FolderOfAnotherUser(t *testing.T) {
+// If the user can write the file but not its directory, it is written in place.
+func TestFile_DirectoryOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("only root can act as another user")
 		return

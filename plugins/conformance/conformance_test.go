@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 type sinkConfig struct {
-	Folder string `json:"folder"`
+	Directory string `json:"directory"`
 }
 
 // serveSink serves a sink that writes documents to a file, with the fault that the environment names.
@@ -50,14 +50,14 @@ func serveSink() {
 		return
 	case "cannot decode its own keys":
 		type config struct {
-			Folder chan string `json:"folder"`
+			Directory chan string `json:"directory"`
 		}
 		serve.Sink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
 		return
 	case "accepts any key":
 		info := sdk.Info{Name: "note", Version: "1"}
 		serve.Sink(info, anyKeyConfig{}, func(context.Context, sdk.Env, anyKeyConfig) (sdk.Sink, error) {
-			return &note{path: filepath.Join(os.Getenv("CONFORMANCE_FOLDER"), "note")}, nil
+			return &note{path: filepath.Join(os.Getenv("CONFORMANCE_DIRECTORY"), "note")}, nil
 		})
 		return
 	}
@@ -66,7 +66,7 @@ func serveSink() {
 		info = sdk.Info{}
 	}
 	serve.Sink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
-		return &note{path: filepath.Join(cfg.Folder, "note")}, nil
+		return &note{path: filepath.Join(cfg.Directory, "note")}, nil
 	})
 	if what := os.Getenv(faultVariable); what == "outlives its daemon" || what == "does not end on Stop" {
 		time.Sleep(time.Minute)
@@ -75,8 +75,8 @@ func serveSink() {
 
 // anyKeyConfig accepts every key that the checks use.
 type anyKeyConfig struct {
-	Folder string `json:"folder"`
-	Any    bool   `json:"no_plugin_has_this_key"`
+	Directory string `json:"directory"`
+	Any       bool   `json:"no_plugin_has_this_key"`
 }
 
 type note struct{ path string }
@@ -154,12 +154,12 @@ func sinkWith(t *testing.T, fault string) Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
+	directory := t.TempDir()
 	return Sink{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_FOLDER=" + folder},
-			Block: sdk.Block{"folder": folder},
+			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_DIRECTORY=" + directory},
+			Block: sdk.Block{"directory": directory},
 		},
 		Good: [2]string{"first", "second"}, Bad: "bad", large: largeFor(fault),
 	}

@@ -18,9 +18,9 @@ import (
 )
 
 // claimedBy returns the id of the process that has claimed, and "" if none has.
-func claimedBy(t *testing.T, folder string) string {
+func claimedBy(t *testing.T, directory string) string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(folder, "claimed"))
+	content, err := os.ReadFile(filepath.Join(directory, "claimed"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
@@ -28,29 +28,29 @@ func claimedBy(t *testing.T, folder string) string {
 }
 
 func TestClaim_RepeatedAfterRestart(t *testing.T) {
-	sink, folder, _ := startNotes(t, nil)
-	if by := claimedBy(t, folder); by != "" {
+	sink, directory, _ := startNotes(t, nil)
+	if by := claimedBy(t, directory); by != "" {
 		t.Errorf("process %s has claimed without being told to", by)
 	}
 	if err := sink.Claim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	before := sink.PID()
-	if by := claimedBy(t, folder); by != strconv.Itoa(before) {
+	if by := claimedBy(t, directory); by != strconv.Itoa(before) {
 		t.Errorf("claimed by %q, not by %d", by, before)
 	}
 	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	<-sink.Restarted()
-	if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) || by == strconv.Itoa(before) {
+	if by := claimedBy(t, directory); by != strconv.Itoa(sink.PID()) || by == strconv.Itoa(before) {
 		t.Errorf("claimed by %q, not by %d", by, sink.PID())
 	}
 }
 
 func TestClaim_Refused(t *testing.T) {
-	sink, folder, _ := startNotes(t, nil)
-	if err := os.WriteFile(filepath.Join(folder, "taken"), nil, 0o600); err != nil {
+	sink, directory, _ := startNotes(t, nil)
+	if err := os.WriteFile(filepath.Join(directory, "taken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := sink.Claim(t.Context()); err == nil || err.Error() != "somebody else has it" {
@@ -60,11 +60,11 @@ func TestClaim_Refused(t *testing.T) {
 
 // Another process may claim while the plugin is down.
 func TestClaim_RefusedAfterRestartIsRetried(t *testing.T) {
-	sink, folder, log := startNotes(t, nil)
+	sink, directory, log := startNotes(t, nil)
 	if err := sink.Claim(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	taken := filepath.Join(folder, "taken")
+	taken := filepath.Join(directory, "taken")
 	if err := os.WriteFile(taken, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +107,9 @@ func TestClaim_PluginDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
+	directory := t.TempDir()
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestClaim_PluginDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-sink.Restarted()
-	if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) {
+	if by := claimedBy(t, directory); by != strconv.Itoa(sink.PID()) {
 		t.Errorf("claimed by %q, not by %d", by, sink.PID())
 	}
 }
@@ -140,12 +140,12 @@ func TestClaim_WaitsForSlowStart(t *testing.T) {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nsleep 3\nexec "+self+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "taken"), nil, 0o600); err != nil {
+	directory := t.TempDir()
+	if err := os.WriteFile(filepath.Join(directory, "taken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -177,16 +177,16 @@ func TestClaim_PluginHangs(t *testing.T) {
 	}
 	for _, retryStart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("retryStart %v", retryStart), func(t *testing.T) {
-			folder := t.TempDir()
+			directory := t.TempDir()
 			sink, err := StartSink(t.Context(), Options{
-				Name: "edge", Path: self, Block: sdk.Block{"folder": folder}, RetryStart: retryStart,
+				Name: "edge", Path: self, Block: sdk.Block{"directory": directory}, RetryStart: retryStart,
 				Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer sink.Close()
-			stuck := filepath.Join(folder, "stuck")
+			stuck := filepath.Join(directory, "stuck")
 			if err := os.WriteFile(stuck, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -206,7 +206,7 @@ func TestClaim_PluginHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-sink.Restarted()
-			if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) {
+			if by := claimedBy(t, directory); by != strconv.Itoa(sink.PID()) {
 				t.Errorf("claimed by %q, not by %d", by, sink.PID())
 			}
 		})

@@ -221,9 +221,9 @@ func TestSink_ResponseAtTheDeadline(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			folder := t.TempDir()
-			sink, _, _ := startNotes(t, sdk.Block{"folder": folder, "checks": true})
-			if err := os.WriteFile(filepath.Join(folder, "waits"), nil, 0o600); err != nil {
+			directory := t.TempDir()
+			sink, _, _ := startNotes(t, sdk.Block{"directory": directory, "checks": true})
+			if err := os.WriteFile(filepath.Join(directory, "waits"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)

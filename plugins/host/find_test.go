@@ -13,21 +13,21 @@ import (
 )
 
 func TestFind_Order(t *testing.T) {
-	folder, path := t.TempDir(), t.TempDir()
+	directory, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
-	if _, err := Find("sink", "x", "", folder); err == nil || !strings.Contains(err.Error(), "haproxy-api-sink-x") {
+	if _, err := Find("sink", "x", "", directory); err == nil || !strings.Contains(err.Error(), "haproxy-api-sink-x") {
 		t.Errorf("got %v", err)
 	}
-	for _, place := range []string{path, folder} { // each hides the one before
+	for _, place := range []string{path, directory} { // each hides the one before
 		want := filepath.Join(place, "haproxy-api-sink-x")
 		if err := os.WriteFile(want, nil, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Find("sink", "x", "", folder); err != nil || got != want {
+		if got, err := Find("sink", "x", "", directory); err != nil || got != want {
 			t.Errorf("got %s, %v; want %s", got, err, want)
 		}
 	}
-	if got, err := Find("sink", "x", "/else/where", folder); err != nil || got != "/else/where" {
+	if got, err := Find("sink", "x", "/else/where", directory); err != nil || got != "/else/where" {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
@@ -53,10 +53,10 @@ func TestVerify_HashAndMode(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	folder, path := t.TempDir(), t.TempDir()
+	directory, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
 	for _, name := range []string{
-		folder + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a",
+		directory + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a",
 		path + "/haproxy-api-source-b-c", path + "/haproxy-api-sync-d",
 	} {
 		if err := os.WriteFile(name, nil, 0o755); err != nil {
@@ -64,10 +64,10 @@ func TestList(t *testing.T) {
 		}
 	}
 	want := []Installed{
-		{"sink", "a", folder + "/haproxy-api-sink-a"},
+		{"sink", "a", directory + "/haproxy-api-sink-a"},
 		{"source", "b-c", path + "/haproxy-api-source-b-c"},
 	}
-	if diff := cmp.Diff(want, List(folder)); diff != "" {
+	if diff := cmp.Diff(want, List(directory)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -78,15 +78,15 @@ func TestVerify_ProgramOfAnotherUser(t *testing.T) {
 		return // nobody else can give files away
 	}
 	const stranger = 54321
-	folder := filepath.Join(t.TempDir(), "plugins")
-	path := filepath.Join(folder, "haproxy-api-sink-x")
-	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(path, nil, 0o755)); err != nil {
+	directory := filepath.Join(t.TempDir(), "plugins")
+	path := filepath.Join(directory, "haproxy-api-sink-x")
+	if err := errors.Join(os.Mkdir(directory, 0o755), os.WriteFile(path, nil, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	if err := verify(path, ""); err != nil {
 		t.Errorf("our own: %v", err)
 	}
-	for _, at := range []string{path, folder} {
+	for _, at := range []string{path, directory} {
 		if err := os.Chown(at, stranger, stranger); err != nil {
 			t.Fatal(err)
 		}
@@ -97,10 +97,10 @@ func TestVerify_ProgramOfAnotherUser(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(folder, 0o777); err != nil {
+	if err := os.Chmod(directory, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if err := verify(path, ""); err == nil {
-		t.Error("in a folder of everybody")
+		t.Error("in a directory of everybody")
 	}
 }

@@ -23,13 +23,13 @@ import (
 
 // echoConfig names a directory in which the test puts the response of a plugin, and the plugin puts its request.
 type echoConfig struct {
-	Folder string `json:"folder"`
+	Directory string `json:"directory"`
 }
 
 // echoSink records its requests and returns the response of the test.
 type echoSink struct {
-	folder string
-	report func(sdk.Event)
+	directory string
+	report    func(sdk.Event)
 }
 
 // response is any response of a sink.
@@ -70,7 +70,7 @@ func (s response) error() error {
 }
 
 func (e *echoSink) answer() (s response, err error) {
-	content, err := os.ReadFile(filepath.Join(e.folder, "answer"))
+	content, err := os.ReadFile(filepath.Join(e.directory, "answer"))
 	if err == nil {
 		err = json.Unmarshal(content, &s)
 	}
@@ -82,7 +82,7 @@ func (e *echoSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, err
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	if err := os.WriteFile(filepath.Join(e.folder, "asked"), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(e.directory, "asked"), content, 0o600); err != nil {
 		return sdk.Result{}, err
 	}
 	if len(doc.Files) > 0 && string(doc.Files[0].Content) == "wait" {
@@ -117,10 +117,10 @@ func (e *echoSink) Health(context.Context) (sdk.Health, error) {
 }
 
 // echoSource emits the snapshot of the test once.
-type echoSource struct{ folder string }
+type echoSource struct{ directory string }
 
 func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
-	content, err := os.ReadFile(filepath.Join(e.folder, "answer"))
+	content, err := os.ReadFile(filepath.Join(e.directory, "answer"))
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 type reportingSource struct{ echoSource }
 
 func (r *reportingSource) Health(context.Context) (sdk.Health, error) {
-	answer, err := (&echoSink{folder: r.folder}).answer()
+	answer, err := (&echoSink{directory: r.directory}).answer()
 	return answer.Health, errors.Join(err, answer.error())
 }
 
@@ -145,15 +145,15 @@ func serveEcho(kind string) {
 	info := sdk.Info{Name: "echo", Version: "1"}
 	if kind == "sink" {
 		serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
-			return &echoSink{folder: c.Folder}, nil
+			return &echoSink{directory: c.Directory}, nil
 		})
 		return
 	}
 	serve.Source(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Source, error) {
 		if kind == "reporting source" {
-			return &reportingSource{echoSource{c.Folder}}, nil
+			return &reportingSource{echoSource{c.Directory}}, nil
 		}
-		return &echoSource{c.Folder}, nil
+		return &echoSource{c.Directory}, nil
 	})
 }
 
@@ -163,11 +163,11 @@ func echoOptions(tb testing.TB, kind string) (Options, string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	folder := tb.TempDir()
+	directory := tb.TempDir()
 	return Options{
-		Name: "echo", Path: self, Env: []string{"ECHO_PLUGIN=" + kind}, Block: sdk.Block{"folder": folder},
+		Name: "echo", Path: self, Env: []string{"ECHO_PLUGIN=" + kind}, Block: sdk.Block{"directory": directory},
 		Log: slog.New(slog.DiscardHandler),
-	}, folder
+	}, directory
 }
 
 func put(tb testing.TB, path string, v any) {
@@ -261,7 +261,7 @@ func (w randomValues) instance(name string) sdk.Instance {
 }
 
 func FuzzSource_RoundTrip(f *testing.F) {
-	options, folder := echoOptions(f, "source")
+	options, directory := echoOptions(f, "source")
 	source, err := StartSource(context.Background(), options)
 	if err != nil {
 		f.Fatal(err)
@@ -284,7 +284,7 @@ func FuzzSource_RoundTrip(f *testing.F) {
 		if w.IntN(2) == 0 {
 			want.Last = &sdk.Change{Instance: w.instance("x"), PreviousStatus: sdk.Status(w.IntN(5)), Time: w.time()}
 		}
-		put(t, filepath.Join(folder, "answer"), want)
+		put(t, filepath.Join(directory, "answer"), want)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var got sdk.Snapshot
@@ -301,7 +301,7 @@ func FuzzSource_RoundTrip(f *testing.F) {
 }
 
 func FuzzSink_RoundTrip(f *testing.F) {
-	options, folder := echoOptions(f, "sink")
+	options, directory := echoOptions(f, "sink")
 	sink, err := StartSink(context.Background(), options)
 	if err != nil {
 		f.Fatal(err)
@@ -330,7 +330,7 @@ func FuzzSink_RoundTrip(f *testing.F) {
 			Error:   w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
 			Positions: w.positions(),
 		}
-		put(t, filepath.Join(folder, "answer"), want)
+		put(t, filepath.Join(directory, "answer"), want)
 
 		result, err := sink.Apply(t.Context(), doc)
 		if diff := cmp.Diff(want.Result, result, cmpopts.EquateEmpty()); diff != "" {
@@ -350,7 +350,7 @@ func FuzzSink_RoundTrip(f *testing.F) {
 		if diff := cmp.Diff(want.Servers, servers, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("servers (-sent +received)\n%s", diff)
 		}
-		asked, err := os.ReadFile(filepath.Join(folder, "asked"))
+		asked, err := os.ReadFile(filepath.Join(directory, "asked"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -406,7 +406,7 @@ func sameError(t *testing.T, want, got error) {
 
 // Errors keep their kind and all their fields.
 func TestSink_EveryKindOfError(t *testing.T) {
-	options, folder := echoOptions(t, "sink")
+	options, directory := echoOptions(t, "sink")
 	sink, err := StartSink(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
@@ -416,7 +416,7 @@ func TestSink_EveryKindOfError(t *testing.T) {
 		for _, positions := range [][]sdk.Position{nil, wrongPositions} {
 			for _, after := range []time.Duration{0, time.Minute} {
 				sent := response{Error: "it went wrong", Kind: kind, Positions: positions, After: after}
-				put(t, filepath.Join(folder, "answer"), sent)
+				put(t, filepath.Join(directory, "answer"), sent)
 				_, err := sink.Apply(t.Context(), document("text"))
 				sameError(t, sent.error(), err)
 				sameError(t, sent.error(), sink.Check(t.Context(), document("text")))

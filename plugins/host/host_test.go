@@ -71,9 +71,9 @@ func startNotes(t *testing.T, block sdk.Block) (*Sink, string, *logBuffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
+	directory := t.TempDir()
 	if block == nil {
-		block = sdk.Block{"folder": folder}
+		block = sdk.Block{"directory": directory}
 	}
 	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
@@ -83,7 +83,7 @@ func startNotes(t *testing.T, block sdk.Block) (*Sink, string, *logBuffer) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = sink.Close() })
-	return sink, folder, buffer
+	return sink, directory, buffer
 }
 
 func document(content string) sdk.Document {
@@ -110,7 +110,7 @@ func (n rereader) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, er
 }
 
 func TestReread(t *testing.T) {
-	sink, _, _ := startNotes(t, sdk.Block{"rereads": true, "folder": t.TempDir()})
+	sink, _, _ := startNotes(t, sdk.Block{"rereads": true, "directory": t.TempDir()})
 	got, err := sink.Reread(t.Context(), sdk.Watched{ID: "a.1", Changed: []string{"one", "two"}})
 	want := sdk.Result{Action: sdk.ActionReload, Reason: "a.1", Details: []string{"one", "two"}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -129,14 +129,14 @@ func TestReread_Unsupported(t *testing.T) {
 }
 
 func TestServers_WhileApplyRuns(t *testing.T) {
-	options, folder := echoOptions(t, "sink")
+	options, directory := echoOptions(t, "sink")
 	sink, err := StartSink(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sink.Close()
 	want := []sdk.Server{{Backend: "web", Name: "one", Status: "DRAIN", Sessions: 3}}
-	put(t, filepath.Join(folder, "answer"), response{Servers: want})
+	put(t, filepath.Join(directory, "answer"), response{Servers: want})
 	ctx, cancel := context.WithCancel(t.Context())
 	applied := make(chan error)
 	go func() {
@@ -144,7 +144,7 @@ func TestServers_WhileApplyRuns(t *testing.T) {
 		applied <- err
 	}()
 	eventually(t, "Apply runs", func() bool {
-		_, err := os.Stat(filepath.Join(folder, "asked"))
+		_, err := os.Stat(filepath.Join(directory, "asked"))
 		return err == nil
 	})
 	got, err := sink.Servers(t.Context())
@@ -165,7 +165,7 @@ func TestServers_Unsupported(t *testing.T) {
 }
 
 func TestSink(t *testing.T) {
-	sink, folder, log := startNotes(t, nil)
+	sink, directory, log := startNotes(t, nil)
 	doc := document("text")
 	doc.Retry, doc.Watched, doc.LoadFailure = true, "w.1", "the worker ended"
 	got, err := sink.Apply(t.Context(), doc)
@@ -176,7 +176,7 @@ func TestSink(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("result (-want +got)\n%s", diff)
 	}
-	content, err := os.ReadFile(filepath.Join(folder, "note"))
+	content, err := os.ReadFile(filepath.Join(directory, "note"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,9 +274,9 @@ func TestStart_FaultsInTheBlock(t *testing.T) {
 		block sdk.Block
 		want  sdk.Faults
 	}{
-		{nil, sdk.Faults{{Problem: "folder is missing: say where the notes go"}}},
+		{nil, sdk.Faults{{Problem: "directory is missing: say where the notes go"}}},
 		{sdk.Block{"foldr": "x", "greeting": 5}, sdk.Faults{
-			{Key: "foldr", Problem: "is not a known key; did you mean folder?"},
+			{Key: "foldr", Problem: "is not a known key; did you mean directory?"},
 			{Key: "greeting", Problem: "must be text, not 5"},
 		}},
 	} {
@@ -314,7 +314,7 @@ func pidOf(t *testing.T, sink *Sink) int {
 
 func TestSink_StopAndClose(t *testing.T) {
 	for _, orderly := range []bool{true, false} {
-		sink, folder, _ := startNotes(t, nil)
+		sink, directory, _ := startNotes(t, nil)
 		pid := pidOf(t, sink)
 		var err error
 		if orderly {
@@ -325,7 +325,7 @@ func TestSink_StopAndClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(folder, "stopped")); (err == nil) != orderly {
+		if _, err := os.Stat(filepath.Join(directory, "stopped")); (err == nil) != orderly {
 			t.Errorf("orderly %v, yet the note of it: %v", orderly, err)
 		}
 		eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
@@ -336,7 +336,7 @@ func TestSink_StopAndClose(t *testing.T) {
 }
 
 func TestSink_IgnoresSIGTERM(t *testing.T) {
-	sink, folder, _ := startNotes(t, nil)
+	sink, directory, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -347,7 +347,7 @@ func TestSink_IgnoresSIGTERM(t *testing.T) {
 	if err := sink.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(folder, "stopped")); err != nil {
+	if _, err := os.Stat(filepath.Join(directory, "stopped")); err != nil {
 		t.Errorf("Stop was not carried out: %v", err)
 	}
 }

@@ -29,10 +29,10 @@ type excessivePlugin struct {
 func serveExcessive() {
 	info := sdk.Info{Name: longText, Version: longText}
 	serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
-		if c.Folder == "faults" {
+		if c.Directory == "faults" {
 			var faults sdk.Faults
 			for range 5000 {
-				faults = append(faults, sdk.Fault{Key: c.Folder, Problem: longText[:1000]})
+				faults = append(faults, sdk.Fault{Key: c.Directory, Problem: longText[:1000]})
 			}
 			return nil, faults
 		}
@@ -250,7 +250,7 @@ func TestLimits_Health(t *testing.T) {
 }
 
 func TestLimits_Faults(t *testing.T) {
-	_, err := startExcessive(t, sdk.Block{"folder": "faults"})
+	_, err := startExcessive(t, sdk.Block{"directory": "faults"})
 	faults, ok := errors.AsType[sdk.Faults](err)
 	if !ok || len(faults) != wire.MaxFaults+1 {
 		t.Errorf("%T, %d faults", err, len(faults))

@@ -28,7 +28,7 @@ func startWithShortTimeouts(t *testing.T, within time.Duration) *Sink {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir(), "checks": true},
+		Name: "edge", Path: self, Block: sdk.Block{"directory": t.TempDir(), "checks": true},
 		Log: slog.New(slog.DiscardHandler), slowCall: 10 * time.Millisecond,
 		pingInterval: time.Hour, pingTimeout: within,
 	})

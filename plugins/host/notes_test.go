@@ -17,20 +17,20 @@ import (
 )
 
 type notesConfig struct {
-	Folder   string `json:"folder"`
-	Greeting string `json:"greeting"`
-	Checks   bool   `json:"checks"`
-	Rereads  bool   `json:"rereads"`
+	Directory string `json:"directory"`
+	Greeting  string `json:"greeting"`
+	Checks    bool   `json:"checks"`
+	Rereads   bool   `json:"rereads"`
 }
 
 func (c notesConfig) Validate() error {
-	if c.Folder == "" {
-		return errors.New("folder is missing: say where the notes go")
+	if c.Directory == "" {
+		return errors.New("directory is missing: say where the notes go")
 	}
 	return nil
 }
 
-// notes writes documents into its folder. Some contents have a special meaning.
+// notes writes documents into its directory. Some contents have a special meaning.
 type notes struct {
 	cfg   notesConfig
 	env   sdk.Env
@@ -41,10 +41,10 @@ type notes struct {
 }
 
 func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
-	if _, err := os.Stat(filepath.Join(cfg.Folder, "down")); err == nil {
+	if _, err := os.Stat(filepath.Join(cfg.Directory, "down")); err == nil {
 		return nil, fmt.Errorf("the backend does not answer: %w", syscall.ECONNREFUSED)
 	}
-	if _, err := os.Stat(filepath.Join(cfg.Folder, "wrong")); err == nil {
+	if _, err := os.Stat(filepath.Join(cfg.Directory, "wrong")); err == nil {
 		return nil, sdk.Rejectf("there is no such backend")
 	}
 	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name, "took", 1500*time.Millisecond)
@@ -111,7 +111,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	}
 	content, err := json.Marshal(doc)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(n.cfg.Folder, "note"), content, 0o600)
+		err = os.WriteFile(filepath.Join(n.cfg.Directory, "note"), content, 0o600)
 	}
 	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: 1, Details: []string{"a", "b"}}, err
 }
@@ -173,7 +173,7 @@ func (n *notes) Health(ctx context.Context) (sdk.Health, error) {
 
 // waits blocks until ctx is done if there is a file "waits", and returns an error then.
 func (n *notes) waits(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "waits")); err != nil {
+	if _, err := os.Stat(filepath.Join(n.cfg.Directory, "waits")); err != nil {
 		return nil
 	}
 	<-ctx.Done()
@@ -185,18 +185,18 @@ func (n *notes) Claim(ctx context.Context) error {
 	if err := n.waits(ctx); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "stuck")); err == nil {
+	if _, err := os.Stat(filepath.Join(n.cfg.Directory, "stuck")); err == nil {
 		select {}
 	}
-	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "taken")); err == nil {
+	if _, err := os.Stat(filepath.Join(n.cfg.Directory, "taken")); err == nil {
 		return errors.New("somebody else has it")
 	}
-	return os.WriteFile(filepath.Join(n.cfg.Folder, "claimed"), []byte(strconv.Itoa(os.Getpid())), 0o600)
+	return os.WriteFile(filepath.Join(n.cfg.Directory, "claimed"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 }
 
 func (n *notes) Stop(ctx context.Context) error {
 	if err := n.waits(ctx); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(n.cfg.Folder, "stopped"), nil, 0o600)
+	return os.WriteFile(filepath.Join(n.cfg.Directory, "stopped"), nil, 0o600)
 }

@@ -45,7 +45,7 @@ func TestProtocolVersions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			options := rawOptions(t, "nothing")
-			options.Env, options.protocol, options.Block = test.env, test.host, sdk.Block{"folder": t.TempDir()}
+			options.Env, options.protocol, options.Block = test.env, test.host, sdk.Block{"directory": t.TempDir()}
 			sink, err := StartSink(t.Context(), options)
 			if err == nil {
 				defer sink.Close()
@@ -70,7 +70,7 @@ func TestProtocolVersions(t *testing.T) {
 
 // ErrUnsupported survives, so that a check that was not made does not count as a check with a result.
 func TestCheck_UnsupportedForThisDocument(t *testing.T) {
-	sink, _, _ := startNotes(t, sdk.Block{"checks": true, "folder": t.TempDir()})
+	sink, _, _ := startNotes(t, sdk.Block{"checks": true, "directory": t.TempDir()})
 	err := sink.Check(t.Context(), document("unsupported"))
 	if !errors.Is(err, errors.ErrUnsupported) || errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("got %v", err)
@@ -79,13 +79,13 @@ func TestCheck_UnsupportedForThisDocument(t *testing.T) {
 
 func TestSourceHealth(t *testing.T) {
 	for kind, want := range map[string][]string{"source": nil, "reporting source": {"the registry is slow"}} {
-		options, folder := echoOptions(t, kind)
+		options, directory := echoOptions(t, kind)
 		source, err := StartSource(t.Context(), options)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer source.Close()
-		put(t, filepath.Join(folder, "answer"), response{Health: sdk.Health{
+		put(t, filepath.Join(directory, "answer"), response{Health: sdk.Health{
 			Problems: []string{"the registry is slow"}, Facts: map[string]string{"registry": "etcd"},
 		}})
 		health, err := source.Health(t.Context())
@@ -105,7 +105,7 @@ func TestStateDirReachesThePlugin(t *testing.T) {
 	}
 	state := filepath.Join(t.TempDir(), "plugins", "sink-edge")
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir()}, StateDir: state, Log: slog.New(slog.DiscardHandler),
+		Name: "edge", Path: self, Block: sdk.Block{"directory": t.TempDir()}, StateDir: state, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func TestRestart_HangingPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		Name: "edge", Path: self, Block: sdk.Block{"directory": t.TempDir()}, Log: slog.New(slog.DiscardHandler),
 		pingInterval: 20 * time.Millisecond, pingTimeout: time.Second,
 	})
 	if err != nil {
@@ -80,9 +80,9 @@ func TestRetryStart_FailingStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
+	directory := t.TempDir()
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestRestart_KilledPlugin(t *testing.T) {
 }
 
 func TestDetach_EndsPlugin(t *testing.T) {
-	sink, folder, _ := startNotes(t, nil)
+	sink, directory, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
 	p, err := sink.currentProcess()
 	if err != nil {
@@ -197,16 +197,16 @@ func TestDetach_EndsPlugin(t *testing.T) {
 	}
 	p.detach() // what the plugin sees when the daemon is killed
 	eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
-	if _, err := os.Stat(filepath.Join(folder, "stopped")); err == nil {
+	if _, err := os.Stat(filepath.Join(directory, "stopped")); err == nil {
 		t.Error("the plugin took the daemon's death for an orderly end")
 	}
 }
 
 // The error of a slow start is logged after the daemon has gone on without the plugin.
 func TestRetryStart_SlowFailureIsLogged(t *testing.T) {
-	folder := t.TempDir()
-	path := filepath.Join(folder, "plugin")
-	script := "#!/bin/sh\n[ -e " + folder + "/again ] && exec sleep 1000\n: > " + folder + "/again\nsleep 3\nexit 42\n"
+	directory := t.TempDir()
+	path := filepath.Join(directory, "plugin")
+	script := "#!/bin/sh\n[ -e " + directory + "/again ] && exec sleep 1000\n: > " + directory + "/again\nsleep 3\nexit 42\n"
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func startWithMark(t *testing.T, mark string, retryStart bool) (*Sink, string, *
 	}
 	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: sdk.Block{"folder": filepath.Dir(path)}, RetryStart: retryStart,
+		Name: "edge", Path: self, Block: sdk.Block{"directory": filepath.Dir(path)}, RetryStart: retryStart,
 		Log: slog.New(slog.NewTextHandler(buffer, nil)),
 	})
 	if err == nil {
@@ -78,21 +78,21 @@ func TestRestart_FirstFailureIsLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
-	path := filepath.Join(folder, "plugin")
+	directory := t.TempDir()
+	path := filepath.Join(directory, "plugin")
 	if err := os.Symlink(self, path); err != nil {
 		t.Fatal(err)
 	}
 	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.NewTextHandler(buffer, nil)),
+		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.NewTextHandler(buffer, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sink.Close()
 	// The program fails once and hangs the next time.
-	script := "#!/bin/sh\n[ -e " + folder + "/again ] && exec sleep 1000\n: > " + folder + "/again\necho why >&2\nexit 42\n"
+	script := "#!/bin/sh\n[ -e " + directory + "/again ] && exec sleep 1000\n: > " + directory + "/again\necho why >&2\nexit 42\n"
 	if err := errors.Join(os.WriteFile(path+".new", []byte(script), 0o755), os.Rename(path+".new", path)); err != nil {
 		t.Fatal(err)
 	}

@@ -146,8 +146,8 @@ func TestDecode_UnsuitableValue(t *testing.T) {
 }
 
 type common struct {
-	Folder string `json:"folder"`
-	Note   string
+	Directory string `json:"directory"`
+	Note      string
 }
 
 func TestDecode_EmbeddedStruct(t *testing.T) {
@@ -155,11 +155,11 @@ func TestDecode_EmbeddedStruct(t *testing.T) {
 		common
 		Port uint16 `json:"port"`
 	}
-	if err := Decode(Block{"folder": "f", "port": int64(80)}, &cfg); err != nil || cfg.Folder != "f" || cfg.Port != 80 {
+	if err := Decode(Block{"directory": "f", "port": int64(80)}, &cfg); err != nil || cfg.Directory != "f" || cfg.Port != 80 {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
 	err := Decode(Block{"foldr": "f"}, &cfg)
-	if want := (Faults{{"foldr", "is not a known key; did you mean folder?"}}); !cmp.Equal(err, error(want)) {
+	if want := (Faults{{"foldr", "is not a known key; did you mean directory?"}}); !cmp.Equal(err, error(want)) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -222,7 +222,7 @@ func TestCheckConfig_UnusableTypes(t *testing.T) {
 		}{},
 		"one key twice": struct {
 			common
-			Other string `json:"folder"`
+			Other string `json:"directory"`
 		}{},
 		"embedded pointer": struct{ *common }{},
 		"deep": struct {

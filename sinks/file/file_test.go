@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newSink returns a sink for a file in a folder of its own; set changes its configuration.
+// newSink returns a sink for a file in a directory of its own; set changes its configuration.
 func newSink(t *testing.T, path string, set func(*Config)) *Sink {
 	t.Helper()
 	cfg := Defaults()
@@ -74,7 +74,7 @@ func TestApply_Steps(t *testing.T) {
 	}
 }
 
-// wantFiles checks that the folder has exactly these files, as NAME=CONTENT.
+// wantFiles checks that the directory has exactly these files, as NAME=CONTENT.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -88,7 +88,7 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 		}
 	}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Fatalf("in the folder are %q, want %q", got, want)
+		t.Fatalf("in the directory are %q, want %q", got, want)
 	}
 }
 
@@ -220,7 +220,7 @@ func TestApply_Cancelled(t *testing.T) {
 	wantFiles(t, dir)
 }
 
-func TestApply_MissingFolder(t *testing.T) {
+func TestApply_MissingDirectory(t *testing.T) {
 	s := newSink(t, filepath.Join(t.TempDir(), "not", "there"), nil)
 	_, err := s.Apply(t.Context(), document("one"))
 	wantError(t, err, filepath.Dir(s.cfg.Path), "no such file or directory")

@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The folder may come after the start: nothing is touched before it can be claimed, and then by one sink only.
-func TestClaim_FolderComesLater(t *testing.T) {
+// The directory may come after the start: nothing is touched before it can be claimed, and then by one sink only.
+func TestClaim_DirectoryComesLater(t *testing.T) {
 	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		r.cfg.ConfigFile, r.cfg.PidFile = r.path("etc/haproxy.cfg"), r.path("etc/haproxy.pid")
@@ -19,10 +19,10 @@ func TestClaim_FolderComesLater(t *testing.T) {
 		for _, s := range []*Sink{first, second} {
 			check(t, s.Claim(t.Context()))
 			if _, err := s.Apply(t.Context(), document("early")); err == nil {
-				t.Error("applied without a folder")
+				t.Error("applied without a directory")
 			}
 			if problems(t, s) == "" {
-				t.Error("healthy without a folder")
+				t.Error("healthy without a directory")
 			}
 		}
 		check(t, os.Mkdir(r.path("etc"), 0o700))
@@ -31,7 +31,7 @@ func TestClaim_FolderComesLater(t *testing.T) {
 		if (err == nil) == (errSecond == nil) {
 			t.Fatalf("of two sinks one keeps a HAProxy: %v, %v", err, errSecond)
 		}
-		if err != nil { // it was the second one that saw the folder first
+		if err != nil { // it was the second one that saw the directory first
 			first, second = second, first
 		}
 		if problems(t, second) == "" {

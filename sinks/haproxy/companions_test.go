@@ -54,7 +54,7 @@ func TestStart_RemovesTemporaryFiles(t *testing.T) {
 	r.apply(first, doc, sdk.ActionRestart)
 	r.stop(first)
 	r.leaveTemporary(first, "haproxy.cfg", "haproxy.cfg.applied", "routes.map", "haproxy.base.cfg", "haproxy.pid", "never.seen")
-	_, err := replace.MakeFolder(first.paths.ConfigFile)
+	_, err := replace.MakeDirectory(first.paths.ConfigFile)
 	check(t, err)
 	r.apply(r.sink(), doc, sdk.ActionUnchanged)
 	entries, err := os.ReadDir(r.dir)

@@ -40,7 +40,7 @@ const (
 type Config struct {
 	Binary         string        `json:"binary"`          // a name to find in PATH, or a path
 	Mode           string        `json:"mode"`            // ModeManaged or ModeCommand; ReloadCmd implies the latter
-	ConfigFile     string        `json:"config_file"`     // where the main file goes; companions go into its folder
+	ConfigFile     string        `json:"config_file"`     // where the main file goes; companions go into its directory
 	PidFile        string        `json:"pid_file"`        // where HAProxy writes its process id
 	ReloadCmd      string        `json:"reload_cmd"`      // for bash; also starts HAProxy if none runs
 	VerifyCmd      string        `json:"verify_cmd"`      // for bash; used instead of HAProxy's own check

@@ -74,18 +74,18 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 }
 
 // The configuration is a file that is mounted into a read-only directory, as in a container with a read-only root.
-func TestMountPoint_InReadOnlyFolder(t *testing.T) {
+func TestMountPoint_InReadOnlyDirectory(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
 	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	folder := t.TempDir()
-	r.cfg.ConfigFile = filepath.Join(folder, "haproxy.cfg")
+	directory := t.TempDir()
+	r.cfg.ConfigFile = filepath.Join(directory, "haproxy.cfg")
 	check(t, os.WriteFile(r.cfg.ConfigFile, nil, 0o644))
 	defer mounttest.Bind(t, r.cfg.ConfigFile)()
-	defer mounttest.ReadOnly(t, folder)()
+	defer mounttest.ReadOnly(t, directory)()
 	r.lifeOfChanges(r.document("one"), r.document("two"), r.document("three"))
 	s := r.sink()
 	r.apply(s, r.document("three"), sdk.ActionReload) // what is in effect cannot be recorded
@@ -93,7 +93,7 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 		t.Errorf("a companion that cannot be written: %v", err)
 	}
 	r.wantServed("three")
-	for dir, want := range map[string]int{temp: 0, folder: 1} {
+	for dir, want := range map[string]int{temp: 0, directory: 1} {
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != want {
 			t.Errorf("left are %q, %v", entries, err)
 		}

@@ -91,7 +91,7 @@ func TestPersist_FileCannotBeReplaced(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))
-	check(t, os.Mkdir(r.cfg.ConfigFile, 0o755)) // nothing can be renamed over a folder
+	check(t, os.Mkdir(r.cfg.ConfigFile, 0o755)) // nothing can be renamed over a directory
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
 	r.apply(s, doc, sdk.ActionRuntime)
 	r.wantServed("one")

@@ -39,7 +39,7 @@ func (r *testEnv) write(name, content string) string {
 // A besideCase is a configuration that reads a file.
 type besideCase struct {
 	name          string
-	lines         string // DIR stands for the folder, PORT for a port
+	lines         string // DIR stands for the directory, PORT for a port
 	file          string // the one that changes
 	before, after string
 	others        map[string]string
@@ -52,7 +52,7 @@ func besideCases(t *testing.T) []besideCase {
 	const tlsFront = "frontend beside\n bind 127.0.0.1:PORT ssl "
 	list := map[string]string{"list": "# certificates\nDIR/a.pem [alpn h2] x.example\n"}
 	a := map[string]string{"a.pem": one}
-	aInFolder := map[string]string{"certs/a.pem": one}
+	aInDirectory := map[string]string{"certs/a.pem": one}
 	pages := "http-errors pages\n errorfile 503 DIR/503.http\n" + front + " errorfiles pages"
 	module := "global\n lua-prepend-path DIR/?.lua\n lua-load DIR/a.lua"
 	variable := "global\n setenv PAGES DIR/pages\n" + front + ` errorfile 503 "${PAGES}/503.http"`
@@ -64,8 +64,8 @@ func besideCases(t *testing.T) []besideCase {
 	return []besideCase{
 		{"certificate", tlsFront + "crt DIR/a.pem", "a.pem", one, two, nil},
 		{"relative to crt-base", "global\n crt-base DIR\n" + tlsFront + "crt a.pem", "a.pem", one, two, nil},
-		{"folder of certificates", tlsFront + "crt DIR/certs", "certs/b.pem", one, two, aInFolder},
-		{"certificate that comes to a folder", tlsFront + "crt DIR/certs", "certs/b.pem", "", two, aInFolder},
+		{"directory of certificates", tlsFront + "crt DIR/certs", "certs/b.pem", one, two, aInDirectory},
+		{"certificate that comes to a directory", tlsFront + "crt DIR/certs", "certs/b.pem", "", two, aInDirectory},
 		{"certificate list", tlsFront + "crt-list DIR/list", "list", "DIR/a.pem\n", "DIR/a.pem x.example\n", a},
 		{"listed certificate", tlsFront + "crt-list DIR/list", "a.pem", one, two, list},
 		{"authority", authority, "ca.pem", one, two, a},

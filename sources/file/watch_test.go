@@ -161,7 +161,7 @@ func TestWatch_InvalidAndMissingFile(t *testing.T) {
 	}
 }
 
-// An orchestrator switches a link to a folder, and the name of the file does not change.
+// An orchestrator switches a link to a directory, and the name of the file does not change.
 func TestWatch_SwitchedLink(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"v1", "v2"} {
@@ -188,7 +188,7 @@ func TestWatch_SwitchedLink(t *testing.T) {
 	tr.wantNames("v2")
 }
 
-func TestWatch_FolderCreatedLaterWithoutEvents(t *testing.T) {
+func TestWatch_DirectoryCreatedLaterWithoutEvents(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	tr := start(t, filepath.Join(dir, "services.yaml"), filewatch.Watcher{Poll: 10 * time.Millisecond, PollOnly: true})
 	tr.wantLine("no such file")
@@ -204,8 +204,8 @@ func TestWatch_FolderCreatedLaterWithoutEvents(t *testing.T) {
 	}
 }
 
-func TestWatch_FolderRemovedAndCreated(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "folder")
+func TestWatch_DirectoryRemovedAndCreated(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "directory")
 	tr := start(t, filepath.Join(dir, "services.yaml"), events)
 	tr.wantLine("no such file")
 	for _, name := range []string{"a", "b"} {
@@ -235,7 +235,7 @@ func TestWatch_EndsWithContext(t *testing.T) {
 	}
 }
 
-func TestWatch_FolderThatIsNeverQuiet(t *testing.T) {
+func TestWatch_DirectoryThatIsNeverQuiet(t *testing.T) {
 	dir := t.TempDir()
 	tr := start(t, filepath.Join(dir, "services.yaml"), filewatch.Watcher{Poll: time.Hour, Quiet: 50 * time.Millisecond})
 	tr.wantLine("no such file")

@@ -25,7 +25,7 @@ type container struct {
 	ended chan error
 }
 
-// A volume is mounted in a container. The source is a folder, which is read-only, or "tmpfs:" and options.
+// A volume is mounted in a container. The source is a directory, which is read-only, or "tmpfs:" and options.
 type volume struct{ target, source string }
 
 // runScript is run by process 1 of new namespaces as root. Its arguments are the root, the user and group, the working directory,

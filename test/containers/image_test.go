@@ -108,7 +108,7 @@ func buildImage(t *testing.T) image {
 		"--build-arg", "VERSION="+version, "--build-arg", "TARGETOS=linux", "--build-arg", "TARGETARCH="+runtime.GOARCH,
 		"--volume", goEnv(t, "GOROOT")+":/usr/local/go:ro", "--volume", goEnv(t, "GOMODCACHE")+":/root/go/pkg/mod",
 		"--volume", goEnv(t, "GOCACHE")+":/root/.cache/go-build", repository)
-	if err := os.Chmod(rootfs, 0o755); err != nil { // Buildah creates the folder for its own user
+	if err := os.Chmod(rootfs, 0o755); err != nil { // Buildah creates the directory for its own user
 		t.Fatal(err)
 	}
 	result := image{root: rootfs}

@@ -227,7 +227,7 @@ func installAgain(t *testing.T, s *service) {
 }
 
 // mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with
-// users and groups, and folders that systemd names anew at each boot.
+// users and groups, and directories that systemd names anew at each boot.
 var mayDiffer = regexp.MustCompile(`^. \d+ \S+ \S+ (/var/log/apt(/.*)?|/etc/(passwd|shadow|group|gshadow)-|` +
 	`/var/tmp/systemd-private-.*)$`)
 

@@ -20,23 +20,23 @@ const (
 	secondVersion = "1.1.0"
 )
 
-// distFolder has a folder with the packages of each version.
-var distFolder string
+// distDirectory has a directory with the packages of each version.
+var distDirectory string
 
 func TestMain(m *testing.M) {
 	var err error
-	if distFolder, err = os.MkdirTemp("", "haproxy-api-dist-"); err != nil {
+	if distDirectory, err = os.MkdirTemp("", "haproxy-api-dist-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	code := m.Run()
-	_ = os.RemoveAll(distFolder)
+	_ = os.RemoveAll(distDirectory)
 	os.Exit(code)
 }
 
 var buildPackages = sync.OnceValue(func() error {
 	for _, version := range []string{firstVersion, secondVersion} {
-		cmd := exec.Command("../../scripts/dist", filepath.Join(distFolder, version), "linux/"+runtime.GOARCH)
+		cmd := exec.Command("../../scripts/dist", filepath.Join(distDirectory, version), "linux/"+runtime.GOARCH)
 		cmd.Env = append(os.Environ(), "VERSION="+version)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building the packages of %s: %w\n%s", version, err, out)
@@ -51,5 +51,5 @@ func buildPackage(t *testing.T, version, extension string) string {
 	if err := buildPackages(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(distFolder, version, fmt.Sprintf("haproxy-api_%s_linux_%s.%s", version, runtime.GOARCH, extension))
+	return filepath.Join(distDirectory, version, fmt.Sprintf("haproxy-api_%s_linux_%s.%s", version, runtime.GOARCH, extension))
 }

@@ -179,7 +179,7 @@ func loadExample(t *testing.T, format, text string) []config.Value {
 
 func exampleNames(t *testing.T) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(referenceFolder, "*.toml"))
+	names, err := filepath.Glob(filepath.Join(referenceDirectory, "*.toml"))
 	if err != nil || len(names) == 0 {
 		t.Fatal(names, err)
 	}

@@ -17,8 +17,8 @@ var decisionTitle = regexp.MustCompile(`^# (\d+)\. (.+)\n`)
 // TestDecisions_AreListed checks that the index has each decision with its number and title, and that numbers have no gaps.
 func TestDecisions_AreListed(t *testing.T) {
 	t.Parallel()
-	folder := filepath.Join(repository, "docs/decisions")
-	files, err := filepath.Glob(filepath.Join(folder, "0*.md"))
+	directory := filepath.Join(repository, "docs/decisions")
+	files, err := filepath.Glob(filepath.Join(directory, "0*.md"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -36,7 +36,7 @@ func TestDecisions_AreListed(t *testing.T) {
 		}
 		want = append(want, fmt.Sprintf("| %s | [%s](%s) |", title[1], title[2], name))
 	}
-	index, err := os.ReadFile(filepath.Join(folder, "README.md"))
+	index, err := os.ReadFile(filepath.Join(directory, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

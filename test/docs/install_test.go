@@ -14,7 +14,7 @@ import (
 // installed is the version whose files docs/install.md names.
 const installed = "1.0.0-rc.1"
 
-// buildRelease builds the files of a release once, and returns their folder.
+// buildRelease builds the files of a release once, and returns their directory.
 var buildRelease = sync.OnceValues(func() (string, error) {
 	dist := filepath.Join(programs, "dist")
 	cmd := exec.Command("scripts/dist", dist, "linux/amd64")

@@ -20,7 +20,7 @@ import (
 // simulator is the name of the program that is a Sidecar with services. This test binary is that program too.
 const simulator = "simulated-sidecar"
 
-// programs is a folder with the programs that the documents use: haproxy-api, and the simulator. It is the first one in PATH.
+// programs is a directory with the programs that the documents use: haproxy-api, and the simulator. It is the first one in PATH.
 var programs string
 
 // TestMain builds haproxy-api. TEST_HAPROXY_API names a binary to use instead, and TEST_HAPROXY the HAProxy.

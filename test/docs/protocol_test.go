@@ -19,7 +19,7 @@ import (
 const (
 	protocolReference = "../../docs/plugin-protocol.md"
 	protocolTemplate  = "testdata/plugin-protocol.md.tmpl"
-	protocolFolder    = "../../plugins/internal/wire"
+	protocolDirectory = "../../plugins/internal/wire"
 )
 
 // TestProtocolReference checks that docs/plugin-protocol.md is what plugin.proto and the template say. -update writes it.
@@ -137,7 +137,7 @@ func protocolNames(file protoreflect.FileDescriptor) (defined, values map[string
 // readProtocol parses plugin.proto with its comments.
 func readProtocol(ctx context.Context) (protoreflect.FileDescriptor, error) {
 	compiler := protocompile.Compiler{
-		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{protocolFolder}}),
+		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{protocolDirectory}}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
 	files, err := compiler.Compile(ctx, "plugin.proto")
@@ -242,7 +242,7 @@ func renderProtocol(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	constants, err := os.ReadFile(protocolFolder + "/wire.go")
+	constants, err := os.ReadFile(protocolDirectory + "/wire.go")
 	if err != nil {
 		return "", err
 	}

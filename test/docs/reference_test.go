@@ -26,8 +26,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// referenceFolder contains the template of docs/configuration.md, and an example in TOML for each table.
-const referenceFolder = "testdata/configuration"
+// referenceDirectory contains the template of docs/configuration.md, and an example in TOML for each table.
+const referenceDirectory = "testdata/configuration"
 
 // A component is a built-in type of sources or sinks.
 type component struct {
@@ -168,7 +168,7 @@ func renderReference() (string, error) {
 		"anchor":     anchor,
 		"codes":      func(names []string) string { return codes("", names) },
 		"flags":      func(names []string) string { return codes("--", names) },
-	}).ParseFiles(filepath.Join(referenceFolder, name))
+	}).ParseFiles(filepath.Join(referenceDirectory, name))
 	if err != nil {
 		return "", err
 	}
@@ -198,7 +198,7 @@ func codes(prefix string, names []string) string {
 // renderExample returns the example of a table as three code blocks.
 func renderExample(table string) (string, error) {
 	name, _, _ := strings.Cut(table, ".")
-	file := filepath.Join(referenceFolder, name+".toml")
+	file := filepath.Join(referenceDirectory, name+".toml")
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("the table %s has no example: add %s", table, file)

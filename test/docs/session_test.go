@@ -17,17 +17,17 @@ const waitLimit = 3 * time.Minute
 // A session is one shell in which the commands of a document run in their order, as a reader types them.
 //
 // The shell has processes, a network and files of its own: the document can use its real ports and paths, and whatever it leaves
-// running ends with it. Changes of files below the folders in private are discarded.
+// running ends with it. Changes of files below the directories in private are discarded.
 type session struct {
 	// setup is a script that provides what the reader has before the first block.
 	setup string
-	// folder is the directory in the repository that the reader is in; default an empty one outside.
-	folder string
+	// directory is the directory in the repository that the reader is in; default an empty one outside.
+	directory string
 	// ready is a command that succeeds once the program of a block with the role "runs" is up. The default asks haproxy-api.
 	ready string
 }
 
-// private lists the folders whose files a session can change for itself only. The repository is another one.
+// private lists the directories whose files a session can change for itself only. The repository is another one.
 var private = []string{"/etc", "/home", "/opt", "/run", "/srv", "/usr", "/var"}
 
 // prologue prepares the namespaces of a session. HOME is a directory of the test.
@@ -47,7 +47,7 @@ for program in go npm; do # They download what is missing. Descriptor 4 is the n
 done
 PATH=/usr/local/sbin:$PATH
 printf 'silent\nshow-error\n' >"$HOME/.curlrc" # no progress, as on a terminal
-cd "$FOLDER"
+cd "$DIRECTORY"
 `
 
 // A running is a session that runs.
@@ -92,12 +92,12 @@ func (s session) run(t *testing.T, blocks []block) error {
 	return r.interrupt()
 }
 
-// checkFile returns an error if the folder of the session has the file with another content.
+// checkFile returns an error if the directory of the session has the file with another content.
 func (s session) checkFile(b block) error {
-	if s.folder == "" {
+	if s.directory == "" {
 		return nil
 	}
-	name := filepath.Join(s.folder, b.file())
+	name := filepath.Join(s.directory, b.file())
 	content, err := os.ReadFile(filepath.Join(repository, name))
 	if err == nil && strings.TrimSpace(string(content)) != strings.TrimSpace(b.text) {
 		return fmt.Errorf("%s: the block differs from %s", b.at(), name)
@@ -113,10 +113,10 @@ func (s session) start(t *testing.T) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder := filepath.Join(home, "work")
-	if s.folder != "" {
-		folder = filepath.Join(root, s.folder)
-	} else if err := os.Mkdir(folder, 0o755); err != nil {
+	directory := filepath.Join(home, "work")
+	if s.directory != "" {
+		directory = filepath.Join(root, s.directory)
+	} else if err := os.Mkdir(directory, 0o755); err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
@@ -139,7 +139,7 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	caches := strings.Fields(string(goEnv))
-	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder,
+	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "DIRECTORY="+directory,
 		"PRIVATE="+strings.Join(append(private, root), " "), "REPOSITORY="+root,
 		"GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false",
 		"npm_config_cache="+filepath.Join(os.Getenv("HOME"), ".npm"))

@@ -111,21 +111,21 @@ kubectl() {
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
 	"CONTRIBUTING.md": {
-		folder: ".",
+		directory: ".",
 	},
 	"README.md": {
-		folder: ".",
-		ready:  "curl -fsSo /dev/null http://127.0.0.1:8080/",
+		directory: ".",
+		ready:     "curl -fsSo /dev/null http://127.0.0.1:8080/",
 	},
 	"docs/api.md": {
 		setup: daemon,
 	},
 	"docs/containers.md": {
-		folder: ".",
-		setup:  engines,
+		directory: ".",
+		setup:     engines,
 	},
 	"docs/evidence/README.md": {
-		folder: ".",
+		directory: ".",
 	},
 	"docs/migrating.md": {
 		setup: older,
@@ -139,21 +139,21 @@ var sessions = map[string]session{
 		setup: unreleased,
 	},
 	"docs/templates.md": {
-		folder: "examples/templates",
-		setup:  certificates,
+		directory: "examples/templates",
+		setup:     certificates,
 	},
 	"examples/sink-nginx/README.md": {
-		folder: "examples/sink-nginx",
+		directory: "examples/sink-nginx",
 	},
 	"examples/sink-node/README.md": {
-		folder: "examples/sink-node",
+		directory: "examples/sink-node",
 	},
 	"examples/source-etcd/README.md": {
-		folder: "examples/source-etcd",
-		setup:  patience,
+		directory: "examples/source-etcd",
+		setup:     patience,
 	},
 	"examples/templates/README.md": {
-		folder: "examples/templates",
-		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
+		directory: "examples/templates",
+		ready:     "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
 	},
 }

@@ -162,7 +162,7 @@ func (v *vocabulary) readKeys() error {
 		}
 	}
 	// Those of the plugins in examples/sink-node and docs/plugin-authors.md.
-	for _, key := range []string{"folder", "keep", "name"} {
+	for _, key := range []string{"directory", "keep", "name"} {
 		add("sinks", key)
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 
 func init() { maps.Copy(chaosFaults, fileFaults) }
 
-// fileFaults are faults of written files and of their folders.
+// fileFaults are faults of written files and of their directories.
 var fileFaults = map[string]func(c *chaos){
 	"a file becomes a mount point": func(c *chaos) {
 		path := c.env.path([]string{c.env.config, c.env.config + ".applied", "haproxy.pid", "haproxy.base.cfg"}[c.rand.IntN(4)])
@@ -30,7 +30,7 @@ var fileFaults = map[string]func(c *chaos){
 			c.invariants.addInPlaceWrite(from, time.Now().Add(inPlaceEnds))
 		})
 	},
-	"the folder of the configuration is read-only": func(c *chaos) {
+	"the directory of the configuration is read-only": func(c *chaos) {
 		if c.isFull() || !remountDisk(c.disk, syscall.MS_RDONLY) {
 			return
 		}
@@ -50,7 +50,7 @@ func (c *chaos) isFull() bool {
 	return err == nil
 }
 
-// remountDisk makes the folder read-only or writable. Mounts in it stay as they are. It returns false while a file is open for
+// remountDisk makes the directory read-only or writable. Mounts in it stay as they are. It returns false while a file is open for
 // writing.
 func remountDisk(disk string, flag uintptr) bool {
 	for range 100 {
@@ -61,20 +61,21 @@ func remountDisk(disk string, flag uintptr) bool {
 	return false
 }
 
-// checkTemporary waits until the folders of written files contain no temporary files. There are some while a change is written.
+// checkTemporary waits until the directories of written files contain no temporary files. There are some while a change is
+// written.
 func (c *chaos) checkTemporary() {
 	c.env.t.Helper()
 	var left []string
 	c.env.eventually("no temporary files are left", func() bool {
 		left = nil
-		for _, folder := range []string{c.disk, c.env.folder} {
-			entries, err := os.ReadDir(folder)
+		for _, directory := range []string{c.disk, c.env.directory} {
+			entries, err := os.ReadDir(directory)
 			if err != nil {
 				c.env.t.Fatal(err)
 			}
 			for _, e := range entries {
 				if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {
-					left = append(left, filepath.Join(folder, e.Name()))
+					left = append(left, filepath.Join(directory, e.Name()))
 				}
 			}
 		}

@@ -25,11 +25,11 @@ type checkReport struct {
 
 type checkInput struct{ Kind, Name, Detail string }
 
-// check runs check in that folder and returns its report.
-func (env *testEnv) check(folder string, args ...string) (report checkReport) {
+// check runs check in that directory and returns its report.
+func (env *testEnv) check(directory string, args ...string) (report checkReport) {
 	env.t.Helper()
 	cmd := env.command(append([]string{"check", "--output", "json"}, args...)...)
-	cmd.Dir = folder
+	cmd.Dir = directory
 	out, err := cmd.Output()
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
 		env.t.Fatalf("%v: %v: %s", jsonErr, err, out)
@@ -66,7 +66,7 @@ func TestCheck_NamesWhatItReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := env.check(env.folder)
+	report := env.check(env.directory)
 	for _, want := range [][2]string{
 		{"configuration", env.path("haproxy-api.toml")}, {"environment", "HAPROXY_API_HAPROXY_API_LOGGING_LEVEL"},
 		{"environment", "HAPROXY_API_UPDATE_TOKEN_FILE"}, {"secret", env.path("token")}, {"template", "built in"},
@@ -91,10 +91,10 @@ func TestCheck_NamesWhatItReads(t *testing.T) {
 
 func TestCheck_WithoutConfigurationFile(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "haproxy-api", "check", "--output", "json", "--set", "haproxy_api.bind_ip="+freshIP(),
 		"--set", "haproxy.config_file=out/haproxy.cfg", "--set", "haproxy.pid_file=out/haproxy.pid")
-	cmd.Dir = folder
+	cmd.Dir = directory
 	out, err := cmd.Output()
 	var report checkReport
 	if jsonErr := json.Unmarshal(out, &report); err != nil || jsonErr != nil {
@@ -117,7 +117,7 @@ func TestCheck_AddressInUse(t *testing.T) {
 	needRoot(t)
 	env := newTestEnv(t)
 	newCertificate(t, env.path("cert.pem"))
-	if err := os.Chmod(env.folder, 0o777); err != nil {
+	if err := os.Chmod(env.directory, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(env.path("cert.pem"), 0o644); err != nil {
@@ -128,11 +128,11 @@ func TestCheck_AddressInUse(t *testing.T) {
 	for _, args := range [][]string{nil, tls} {
 		env.start(args...)
 		env.waitLogged("haproxy-api started")
-		report := env.check(env.folder, args...)
+		report := env.check(env.directory, args...)
 		if len(report.Faults) > 0 || !anyContains(report.Notes, "a haproxy-api listens on "+env.apiAddress) {
 			t.Errorf("%q: faults %q, notes %q", args, report.Faults, report.Notes)
 		}
-		code, lines := runAs(t, nobody, env.folder, append([]string{"-f", "haproxy-api.toml", "check"}, args...)...)
+		code, lines := runAs(t, nobody, env.directory, append([]string{"-f", "haproxy-api.toml", "check"}, args...)...)
 		if anyContains(lines, "cannot listen") {
 			t.Errorf("%q as an ordinary user: exit code %d, said %q", args, code, lines)
 		}
@@ -153,7 +153,7 @@ func TestCheck_AddressInUse(t *testing.T) {
 			_ = conn.Close()
 		}
 	}()
-	report := env.check(env.folder, "--set", "haproxy_api.bind_port="+port)
+	report := env.check(env.directory, "--set", "haproxy_api.bind_port="+port)
 	if !anyContains(report.Faults, port, fmt.Sprintf("process %d", os.Getpid())) {
 		t.Errorf("faults %q", report.Faults)
 	}
@@ -172,7 +172,7 @@ func TestCheck_AddressesOfTheDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	report := env.check(env.folder, "--state", env.sidecar.URL("/state.json"))
+	report := env.check(env.directory, "--state", env.sidecar.URL("/state.json"))
 	if len(report.Faults) > 0 {
 		t.Errorf("faults %q", report.Faults)
 	}
@@ -190,7 +190,7 @@ func TestCheck_Warnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert := env.path("cert.pem")
-	report := env.check(env.folder, "--set", "haproxy_api.tls_cert="+cert, "--set", "haproxy_api.tls_key="+cert,
+	report := env.check(env.directory, "--set", "haproxy_api.tls_cert="+cert, "--set", "haproxy_api.tls_key="+cert,
 		"--set", "haproxy_api.update_token_file="+env.path("token"))
 	if !anyContains(report.Warnings, "expires on", cert) {
 		t.Errorf("no warning of the certificate: %q", report.Warnings)
@@ -199,7 +199,7 @@ func TestCheck_Warnings(t *testing.T) {
 		t.Errorf("no warning of the file of the token: %q", report.Warnings)
 	}
 	open := []string{"--set", "haproxy_api.bind_ip=0.0.0.0", "--set", "haproxy_api.bind_port=0"}
-	report = env.check(env.folder, open...)
+	report = env.check(env.directory, open...)
 	if !anyContains(report.Warnings, "anyone who can reach this port") {
 		t.Errorf("no warning of pushes: %q", report.Warnings)
 	}
@@ -238,15 +238,15 @@ func TestRelativePath_BesideTheConfigurationFile(t *testing.T) {
 		return strings.Contains(env.read(env.config), "X-Edit 8")
 	})
 
-	// If neither folder has it, check names both.
-	for _, folder := range []string{elsewhere, env.folder} {
-		if err := os.Remove(filepath.Join(folder, "haproxy.tmpl")); err != nil {
+	// If neither directory has it, check names both.
+	for _, directory := range []string{elsewhere, env.directory} {
+		if err := os.Remove(filepath.Join(directory, "haproxy.tmpl")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	report = env.check(elsewhere)
 	if report.reads("template", "haproxy.tmpl") || !anyContains(report.Faults, "haproxy.tmpl", elsewhere) ||
-		!anyContains(report.Warnings, elsewhere, env.folder) {
+		!anyContains(report.Warnings, elsewhere, env.directory) {
 		t.Errorf("%+v", report)
 	}
 }
@@ -263,13 +263,13 @@ func TestCheck_StateDirOfAnotherUser(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if report := env.check(env.folder, "--set", "haproxy_api.state_dir="+dir); !anyContains(report.Faults, dir, "chmod") {
+	if report := env.check(env.directory, "--set", "haproxy_api.state_dir="+dir); !anyContains(report.Faults, dir, "chmod") {
 		t.Errorf("faults %q", report.Faults)
 	}
 	if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
-	report := env.check(env.folder, "--set", "haproxy_api.state_dir="+dir)
+	report := env.check(env.directory, "--set", "haproxy_api.state_dir="+dir)
 	if len(report.Faults) > 0 || !anyContains(report.Notes, "haproxy_api.state_dir", dir, "another user") {
 		t.Errorf("faults %q, notes %q", report.Faults, report.Notes)
 	}

@@ -255,7 +255,7 @@ func TestConfigReload_FileAppears(t *testing.T) {
 	env.log = &logFile{}
 	env.cmd = exec.Command("haproxy-api", "--set", "haproxy_api.bind_ip="+env.ip, "--set", "haproxy_api.bind_port=7778",
 		"--set", "haproxy.config_file="+env.path("haproxy.cfg"), "--set", "haproxy.pid_file="+env.path("haproxy.pid"))
-	env.cmd.Dir, env.cmd.Stdout, env.cmd.Stderr = env.folder, env.log, env.log
+	env.cmd.Dir, env.cmd.Stdout, env.cmd.Stderr = env.directory, env.log, env.log
 	if err := env.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

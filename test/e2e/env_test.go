@@ -34,13 +34,13 @@ func freshIP() string {
 	return fmt.Sprintf("127.%d.%d.%d", 16+(pid/250+n/250)%200, pid%250, 1+n%250)
 }
 
-// testEnv is a daemon with its own Sidecar, backends and HAProxy, which are real processes or servers, in a folder of its own. It
-// is removed at the end of the test.
+// testEnv is a daemon with its own Sidecar, backends and HAProxy, which are real processes or servers, in a directory of its own.
+// It is removed at the end of the test.
 type testEnv struct {
 	t          testing.TB
 	ip         string // where HAProxy listens
-	folder     string
-	config     string // the name of HAProxy's configuration file in folder
+	directory  string
+	config     string // the name of HAProxy's configuration file in directory
 	sidecar    *sidecartest.Sidecar
 	apiAddress string // the daemon's address
 	cmd        *exec.Cmd
@@ -50,8 +50,8 @@ type testEnv struct {
 	template engine.Template // loaded by expectedDocument
 }
 
-// newTestEnv creates the folder and the configuration and starts the Sidecar. The daemon is started by start. settings are lines
-// for the table [haproxy].
+// newTestEnv creates the directory and the configuration and starts the Sidecar. The daemon is started by start. settings are
+// lines for the table [haproxy].
 func newTestEnv(t testing.TB, settings ...string) *testEnv {
 	t.Helper()
 	needHAProxy(t)
@@ -61,11 +61,11 @@ func newTestEnv(t testing.TB, settings ...string) *testEnv {
 // newTestEnvWith is newTestEnv with the HAProxy at the path haproxy; an empty path stands for the one in PATH.
 func newTestEnvWith(t testing.TB, haproxy string, settings ...string) *testEnv {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
+	directory, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := &testEnv{t: t, ip: freshIP(), folder: folder, config: "haproxy.cfg"}
+	env := &testEnv{t: t, ip: freshIP(), directory: directory, config: "haproxy.cfg"}
 	env.apiAddress = net.JoinHostPort(env.ip, "7778")
 	env.sidecar = sidecartest.New(sidecartest.Options{Listeners: []string{"http://" + env.apiAddress + "/update"}})
 	if err := env.sidecar.Start(context.Background()); err != nil {
@@ -74,11 +74,11 @@ func newTestEnvWith(t testing.TB, haproxy string, settings ...string) *testEnv {
 	t.Cleanup(func() {
 		env.kill()
 		env.sidecar.Close()
-		killHAProxyIn(folder)
+		killHAProxyIn(directory)
 		if t.Failed() && env.log != nil {
 			t.Logf("the daemon's log:\n%s", env.log)
 		}
-		_ = os.RemoveAll(folder)
+		_ = os.RemoveAll(directory)
 	})
 	if haproxy != "" {
 		settings = append([]string{fmt.Sprintf("binary = %q", haproxy)}, settings...)
@@ -99,7 +99,7 @@ pid_file = %q
 	return env
 }
 
-func (env *testEnv) path(name string) string { return filepath.Join(env.folder, name) }
+func (env *testEnv) path(name string) string { return filepath.Join(env.directory, name) }
 
 func (env *testEnv) write(name, content string) {
 	env.t.Helper()
@@ -119,15 +119,15 @@ func (env *testEnv) read(name string) string {
 // start starts the daemon with these arguments.
 func (env *testEnv) start(args ...string) {
 	env.t.Helper()
-	env.startIn(env.folder, args...)
+	env.startIn(env.directory, args...)
 }
 
 // startIn starts the daemon in that working directory.
-func (env *testEnv) startIn(folder string, args ...string) {
+func (env *testEnv) startIn(directory string, args ...string) {
 	env.t.Helper()
 	env.log = &logFile{}
 	env.cmd = exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	env.cmd.Dir, env.cmd.Env, env.cmd.Stdout, env.cmd.Stderr = folder, env.env, env.log, env.log
+	env.cmd.Dir, env.cmd.Env, env.cmd.Stdout, env.cmd.Stderr = directory, env.env, env.log, env.log
 	env.cmd.WaitDelay = time.Second
 	if err := env.cmd.Start(); err != nil {
 		env.t.Fatal(err)
@@ -168,7 +168,7 @@ func (env *testEnv) command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	env.t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	cmd.Dir, cmd.Env = env.folder, env.env // the path of a template is relative to the folder
+	cmd.Dir, cmd.Env = env.directory, env.env // the path of a template is relative to the directory
 	return cmd
 }
 

@@ -19,12 +19,12 @@ import (
 func TestExamples_Templates(t *testing.T) {
 	t.Parallel()
 	env := withStrictHAProxy(t)
-	folder := t.TempDir()
-	if err := os.CopyFS(folder, os.DirFS("../../examples/templates")); err != nil {
+	directory := t.TempDir()
+	if err := os.CopyFS(directory, os.DirFS("../../examples/templates")); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"web", "api"} {
-		if err := os.WriteFile(filepath.Join(folder, "tls", name+".example.pem"), selfSigned(t), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, "tls", name+".example.pem"), selfSigned(t), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestExamples_Templates(t *testing.T) {
 		} {
 			args = append([]string{"-f", example + "/haproxy-api.toml"}, args...)
 			cmd := exec.CommandContext(t.Context(), "haproxy-api", args...)
-			cmd.Dir, cmd.Env = folder, env
+			cmd.Dir, cmd.Env = directory, env
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s: %s", example, out)
 			if err != nil {

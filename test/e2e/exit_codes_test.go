@@ -17,7 +17,7 @@ import (
 // A cliCommand is a command with arguments with which it succeeds if there is a valid configuration and a daemon.
 type cliCommand struct {
 	name    string   // as in "plugin list"
-	args    []string // in a folder with writeCommandFiles
+	args    []string // in a directory with writeCommandFiles
 	loads   bool     // it loads the configuration
 	queries bool     // it queries the daemon
 	reports bool     // it has --output text|json
@@ -67,11 +67,11 @@ func exitOf(t *testing.T, cmd *exec.Cmd, err error) cliResult {
 	return result
 }
 
-// runCLI runs haproxy-api in the folder. stdout receives its output; nil for the result.
-func runCLI(t *testing.T, folder string, stdout *os.File, args ...string) cliResult {
+// runCLI runs haproxy-api in the directory. stdout receives its output; nil for the result.
+func runCLI(t *testing.T, directory string, stdout *os.File, args ...string) cliResult {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "haproxy-api", args...)
-	cmd.Dir = folder
+	cmd.Dir = directory
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if stdout != nil {
@@ -87,10 +87,10 @@ func (c cliCommand) with(before []string, after ...string) []string {
 	return slices.Concat(before, strings.Fields(c.name), c.args, after)
 }
 
-// writeCommandFiles writes what the commands need to a folder: a configuration whose daemon does not run, a state and a case.
-func writeCommandFiles(t *testing.T) (folder string) {
+// writeCommandFiles writes what the commands need to a directory: a configuration whose daemon does not run, a state and a case.
+func writeCommandFiles(t *testing.T) (directory string) {
 	t.Helper()
-	folder = t.TempDir()
+	directory = t.TempDir()
 	for name, content := range map[string]string{
 		"haproxy-api.toml": "[haproxy_api]\nbind_ip = \"" + freshIP() + "\"\n[haproxy]\ntemplate = \"t.cfg\"\n" +
 			"config_file = \"haproxy.cfg\"\npid_file = \"haproxy.pid\"\n",
@@ -100,7 +100,7 @@ func writeCommandFiles(t *testing.T) (folder string) {
 		"cases/one/state.json": `{"Servers": {}}`,
 		"cases/one/want.cfg":   "# nothing\n",
 	} {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(directory, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -108,15 +108,15 @@ func writeCommandFiles(t *testing.T) (folder string) {
 			t.Fatal(err)
 		}
 	}
-	return folder
+	return directory
 }
 
 func TestExitCodes_CoverEachCommand(t *testing.T) {
-	folder := t.TempDir()
-	if r := runCLI(t, folder, nil, "man", folder); r.code != 0 {
+	directory := t.TempDir()
+	if r := runCLI(t, directory, nil, "man", directory); r.code != 0 {
 		t.Fatal(r)
 	}
-	pages, err := filepath.Glob(filepath.Join(folder, "*.1"))
+	pages, err := filepath.Glob(filepath.Join(directory, "*.1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestExitCodes_CoverEachCommand(t *testing.T) {
 // or two lines on standard error and nothing on standard output.
 func TestExitCodes_OfWrongUsage(t *testing.T) {
 	t.Parallel()
-	folder := writeCommandFiles(t)
+	directory := writeCommandFiles(t)
 	for _, c := range cliCommands {
 		type fault struct {
 			name string
@@ -158,7 +158,7 @@ func TestExitCodes_OfWrongUsage(t *testing.T) {
 		}
 		for _, fault := range faults {
 			t.Run(strings.TrimSpace(c.name+" "+fault.name), func(t *testing.T) {
-				r := runCLI(t, folder, nil, fault.args...)
+				r := runCLI(t, directory, nil, fault.args...)
 				if r.code != 2 || r.stdout != "" || strings.Count(r.stderr, "\n") > 2 || !strings.Contains(r.stderr, fault.hint) {
 					t.Errorf("haproxy-api %q: exit code %d\n%s%s", fault.args, r.code, r.stdout, r.stderr)
 				}
@@ -170,9 +170,9 @@ func TestExitCodes_OfWrongUsage(t *testing.T) {
 // TestExitCodes_OfUnreachableDaemon checks that every command that needs the daemon ends with 1 if there is none.
 func TestExitCodes_OfUnreachableDaemon(t *testing.T) {
 	t.Parallel()
-	folder := writeCommandFiles(t)
+	directory := writeCommandFiles(t)
 	for _, args := range [][]string{{"status"}, {"explain"}, {"history"}, {"diff"}, {"check", "--live"}} {
-		r := runCLI(t, folder, nil, args...)
+		r := runCLI(t, directory, nil, args...)
 		quiet := r.stdout == "" || args[0] == "check" // which prints what it has read
 		if r.code != 1 || !quiet || !strings.Contains(r.stderr, "--address") {
 			t.Errorf("haproxy-api %q: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
@@ -183,7 +183,7 @@ func TestExitCodes_OfUnreachableDaemon(t *testing.T) {
 // TestExitCodes_OfUnwritableOutput checks that a command whose output cannot be written does not say that it is done.
 func TestExitCodes_OfUnwritableOutput(t *testing.T) {
 	t.Parallel()
-	folder := writeCommandFiles(t)
+	directory := writeCommandFiles(t)
 	for _, c := range cliCommands {
 		if c.slow || c.queries {
 			continue
@@ -192,10 +192,10 @@ func TestExitCodes_OfUnwritableOutput(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := runCLI(t, folder, full, c.with(nil)...); r.code != 1 || r.stderr == "" {
+		if r := runCLI(t, directory, full, c.with(nil)...); r.code != 1 || r.stderr == "" {
 			t.Errorf("%q to a full device: exit code %d\n%s", c.name, r.code, r.stderr)
 		}
-		if r := runCLI(t, folder, full, c.with(nil, "--help")...); r.code != 1 || r.stderr == "" {
+		if r := runCLI(t, directory, full, c.with(nil, "--help")...); r.code != 1 || r.stderr == "" {
 			t.Errorf("the help of %q to a full device: exit code %d\n%s", c.name, r.code, r.stderr)
 		}
 		full.Close()
@@ -205,7 +205,7 @@ func TestExitCodes_OfUnwritableOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 		read.Close()
-		r := runCLI(t, folder, write, c.with(nil)...)
+		r := runCLI(t, directory, write, c.with(nil)...)
 		if r.signal != syscall.SIGPIPE && r.code != 1 || strings.Contains(r.stderr, "panic") {
 			t.Errorf("%q to a closed pipe: exit code %d, signal %v\n%s", c.name, r.code, r.signal, r.stderr)
 		}

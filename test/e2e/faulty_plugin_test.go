@@ -14,17 +14,17 @@ import (
 )
 
 // faultyPluginConfig returns configuration that replaces the plugin of the HAProxy sink by faulty-plugin, whose faults are files
-// in the folder of the test environment.
+// in the directory of the test environment.
 func (env *testEnv) faultyPluginConfig() string {
 	env.t.Helper()
 	path := env.path("faulty-plugin.sh")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec faulty-plugin plugin haproxy\n"), 0o755); err != nil {
 		env.t.Fatal(err)
 	}
-	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { FAULT_DIR = %q }\n", path, env.folder)
+	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { FAULT_DIR = %q }\n", path, env.directory)
 }
 
-// faultDir is the folder whose files name the faults of faulty-plugin.
+// faultDir is the directory whose files name the faults of faulty-plugin.
 type faultDir string
 
 // faultyPlugin is the main function of faulty-plugin: the HAProxy sink with faults.

@@ -15,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 )
 
-// useSmallDisk moves the configuration file to a small file system and returns its folder. The test has to call mounttest.Run
+// useSmallDisk moves the configuration file to a small file system and returns its directory. The test has to call mounttest.Run
 // first.
 func (env *testEnv) useSmallDisk() string {
 	env.t.Helper()
@@ -159,34 +159,34 @@ func (env *testEnv) waitProblem(words ...string) {
 	})
 }
 
-// The configuration file is a mount point in a read-only folder, as in a container with a read-only root file system.
-func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
+// The configuration file is a mount point in a read-only directory, as in a container with a read-only root file system.
+func TestMount_ConfigFileInReadOnlyDirectory(t *testing.T) {
 	t.Parallel()
 	if !mounttest.Run(t) {
 		return
 	}
 	env := newTestEnv(t, `reload_interval = "0s"`)
-	folder := env.path("etc")
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	directory := env.path("etc")
+	if err := os.Mkdir(directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	env.moveConfig("etc/haproxy.cfg")
-	t.Cleanup(mounttest.ReadOnly(t, folder))
+	t.Cleanup(mounttest.ReadOnly(t, directory))
 	check := func() string {
 		out, _ := env.command("check").CombinedOutput()
 		return string(out)
 	}
 	if said := check(); !strings.Contains(said, "config_file") {
-		t.Errorf("check accepts a read-only folder: %s", said)
+		t.Errorf("check accepts a read-only directory: %s", said)
 	}
-	if err := exec.Command("umount", folder).Run(); err != nil {
+	if err := exec.Command("umount", directory).Run(); err != nil {
 		t.Fatal(err)
 	}
 	env.write(env.config, "")
 	t.Cleanup(mounttest.Bind(t, env.path(env.config)))
-	t.Cleanup(mounttest.ReadOnly(t, folder))
+	t.Cleanup(mounttest.ReadOnly(t, directory))
 	if said := check(); strings.Contains(said, "config_file") {
-		t.Errorf("check rejects a writable file in a read-only folder: %s", said)
+		t.Errorf("check rejects a writable file in a read-only directory: %s", said)
 	}
 
 	env.startInstance("web", "a", 8000)
@@ -203,9 +203,9 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	env.startInstance("chat", "d", 8001)
 	env.waitInSync()
 	env.eventually("healthy", env.healthy)
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("in the folder are %v, %v", entries, err)
+		t.Errorf("in the directory are %v, %v", entries, err)
 	}
 }
 

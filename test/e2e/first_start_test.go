@@ -30,11 +30,11 @@ func needRoot(t *testing.T) {
 }
 
 // runAs runs haproxy-api as that user until it exits, and returns its exit code and the lines of its standard error.
-func runAs(t *testing.T, uid uint32, folder string, args ...string) (int, []string) {
+func runAs(t *testing.T, uid uint32, directory string, args ...string) (int, []string) {
 	t.Helper()
 	var stderr strings.Builder
 	cmd := exec.CommandContext(t.Context(), "haproxy-api", args...)
-	cmd.Dir, cmd.Stderr = folder, &stderr
+	cmd.Dir, cmd.Stderr = directory, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	err := cmd.Run()
 	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
@@ -45,13 +45,13 @@ func runAs(t *testing.T, uid uint32, folder string, args ...string) (int, []stri
 }
 
 // wantFaults checks that both the daemon and check report these faults, each of them in one line that contains all of its texts.
-func wantFaults(t *testing.T, uid uint32, folder string, args []string, faults ...[]string) {
+func wantFaults(t *testing.T, uid uint32, directory string, args []string, faults ...[]string) {
 	t.Helper()
-	code, lines := runAs(t, uid, folder, args...)
+	code, lines := runAs(t, uid, directory, args...)
 	if code != 2 || len(lines) != len(faults) {
 		t.Errorf("the daemon ended with %d and said\n%s", code, strings.Join(lines, "\n"))
 	}
-	checkCode, checked := runAs(t, uid, folder, append(slices.Clone(args), "check")...)
+	checkCode, checked := runAs(t, uid, directory, append(slices.Clone(args), "check")...)
 	if checkCode != 1 {
 		t.Errorf("check ended with %d and said\n%s", checkCode, strings.Join(checked, "\n"))
 	}
@@ -66,13 +66,13 @@ func wantFaults(t *testing.T, uid uint32, folder string, args []string, faults .
 	}
 }
 
-// An ordinary user may not create the folders of the default configuration. All faults are reported in one go, and nothing is
+// An ordinary user may not create the directories of the default configuration. All faults are reported in one go, and nothing is
 // created.
 func TestFirstStart_PermissionDenied(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	env := newTestEnv(t)
-	if err := os.Chmod(env.folder, 0o755); err != nil {
+	if err := os.Chmod(env.directory, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	template := env.path("private.tmpl")
@@ -80,12 +80,12 @@ func TestFirstStart_PermissionDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	who := fmt.Sprintf("(uid %d)", nobody)
-	wantFaults(t, nobody, env.folder, []string{
+	wantFaults(t, nobody, env.directory, []string{
 		"-f", "haproxy-api.toml", "--set", "haproxy.config_file=" + env.path("etc/deep/haproxy.cfg"),
 		"--set", "haproxy.pid_file=" + env.path("run/haproxy.pid"), "--set", "haproxy_api.state_dir=" + env.path("state"),
 		"--set", "haproxy.template=" + template, "--set", "haproxy_api.tls_cert=no.pem", "--set", "haproxy_api.tls_key=no.pem",
 	},
-		[]string{"haproxy.config_file", env.path("etc/deep/haproxy.cfg"), who, env.folder + ":", "permission denied"},
+		[]string{"haproxy.config_file", env.path("etc/deep/haproxy.cfg"), who, env.directory + ":", "permission denied"},
 		[]string{"haproxy.pid_file", env.path("run/haproxy.pid"), who},
 		[]string{"haproxy_api.state_dir", env.path("state"), who},
 		[]string{template, "permission denied", who},
@@ -99,13 +99,13 @@ func TestFirstStart_PermissionDenied(t *testing.T) {
 	}
 }
 
-// A user that may write only to one folder starts the daemon there. The folders that it needs get restrictive modes.
-func TestFirstStart_UnprivilegedUserCreatesFolders(t *testing.T) {
+// A user that may write only to one directory starts the daemon there. The directories that it needs get restrictive modes.
+func TestFirstStart_UnprivilegedUserCreatesDirectories(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	env := newTestEnv(t)
 	own := env.path("own")
-	if err := errors.Join(os.Chmod(env.folder, 0o755), os.Mkdir(own, 0o700), os.Chown(own, nobody, nobody)); err != nil {
+	if err := errors.Join(os.Chmod(env.directory, 0o755), os.Mkdir(own, 0o700), os.Chown(own, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	env.startInstance("web", "a", 8000)
@@ -138,7 +138,7 @@ func TestFirstStart_ReadOnlyFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(mounttest.ReadOnly(t, env.path("ro")))
-	wantFaults(t, 0, env.folder, []string{
+	wantFaults(t, 0, env.directory, []string{
 		"-f", "haproxy-api.toml", "--set", "haproxy.config_file=" + env.path("ro/new/haproxy.cfg"),
 		"--set", "haproxy_api.state_dir=" + env.path("ro"),
 	},
@@ -157,7 +157,7 @@ func TestFirstStart_UnusablePaths(t *testing.T) {
 	}
 	env.write("file.toml", fmt.Sprintf("[haproxy]\n[sinks.f]\ntype = 'file'\npath = %q\n[sources.s]\ntype = 'file'\npath = 'x'\n"+
 		"[pipelines.f]\nsource = 's'\nsink = 'f'\n", env.path("file/x/main")))
-	wantFaults(t, uint32(os.Geteuid()), env.folder, []string{
+	wantFaults(t, uint32(os.Geteuid()), env.directory, []string{
 		"-f", "file.toml", "--set", "haproxy_api.bind_ip=" + env.ip,
 		"--set", "haproxy.config_file=" + env.path("link/haproxy.cfg"), "--set", "haproxy.pid_file=" + long,
 	},
@@ -180,7 +180,7 @@ func TestFirstStart_CannotListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if err := os.Chmod(env.folder, 0o777); err != nil {
+	if err := os.Chmod(env.directory, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -196,15 +196,15 @@ func TestFirstStart_CannotListen(t *testing.T) {
 		{"unknown name", []string{"--set", "haproxy_api.bind_ip=unknown.invalid"}, 2,
 			[]string{"haproxy_api.bind_ip", "unknown.invalid"}},
 		{"in use, and no template", []string{"--set", "haproxy.template=missing.tmpl"}, 2,
-			[]string{"address already in use", "missing.tmpl", env.folder}},
+			[]string{"address already in use", "missing.tmpl", env.directory}},
 	} {
-		code, lines := runAs(t, nobody, env.folder, append([]string{"-f", "haproxy-api.toml"}, test.args...)...)
+		code, lines := runAs(t, nobody, env.directory, append([]string{"-f", "haproxy-api.toml"}, test.args...)...)
 		said := strings.Join(lines, "\n")
 		if code != test.code || slices.ContainsFunc(test.want, func(text string) bool { return !strings.Contains(said, text) }) {
 			t.Errorf("%s: exit code %d, want %d, said\n%s\nwant %q", test.name, code, test.code, said, test.want)
 		}
 	}
-	_, lines := runAs(t, 0, env.folder, "-f", "haproxy-api.toml")
+	_, lines := runAs(t, 0, env.directory, "-f", "haproxy-api.toml")
 	want := fmt.Sprintf("process %d (%s)", os.Getpid(), filepath.Base(os.Args[0]))
 	if said := strings.Join(lines, "\n"); !strings.Contains(said, want) {
 		t.Errorf("said\n%s\nwant %s", said, want)

@@ -87,14 +87,14 @@ func (f staticTemplates) Watch(ctx context.Context, _ func(string)) error {
 
 // runInjectionEngine calls test with an engine in a bubble of fake time.
 func runInjectionEngine(t *testing.T, test func(e *injectionEngine)) {
-	folder := t.TempDir()
+	directory := t.TempDir()
 	for name, text := range map[string]string{"everything.txt": allFieldsTemplate, "hosts.map": hostsTemplate} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	own := templates.Config{
-		Path: filepath.Join(folder, "everything.txt"), Files: map[string]string{"hosts.map": filepath.Join(folder, "hosts.map")},
+		Path: filepath.Join(directory, "everything.txt"), Files: map[string]string{"hosts.map": filepath.Join(directory, "hosts.map")},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		now := func() time.Time { return time.Unix(0, 0).UTC() }

@@ -222,11 +222,11 @@ func FuzzInjection(f *testing.F) {
 			f.Add("evil", t.value, "host-evil", "ws", "tcp", "10.0.0.1", "zone", "b", int64(1), int64(8000), 0)
 		}
 	}
-	folder := f.TempDir()
+	directory := f.TempDir()
 	loaded := map[string]*templates.Template{}
 	for name, path := range map[string]string{
-		"built-in": "", "older": "../../templates/testdata/older-default.cfg", "own": filepath.Join(folder, "everything.txt"),
-		"hosts.map": filepath.Join(folder, "hosts.map"),
+		"built-in": "", "older": "../../templates/testdata/older-default.cfg", "own": filepath.Join(directory, "everything.txt"),
+		"hosts.map": filepath.Join(directory, "hosts.map"),
 	} {
 		text := map[string]string{"own": allFieldsTemplate, "hosts.map": hostsTemplate}[name]
 		if text != "" {

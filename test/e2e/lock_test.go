@@ -36,7 +36,7 @@ func TestLock_SecondDaemonIsRefused(t *testing.T) {
 	plugin, worker := env.pluginPID(), env.workerPID()
 
 	link := env.path("link")
-	if err := os.Symlink(env.folder, link); err != nil {
+	if err := os.Symlink(env.directory, link); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{env.path("haproxy.cfg"), filepath.Join(link, "haproxy.cfg")} {

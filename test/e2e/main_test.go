@@ -41,15 +41,15 @@ const testedBinary = "TEST_HAPROXY_API"
 func provideBinaries() (remove func(), err error) {
 	remove = func() {}
 	if os.Getenv(testedBinary) == "" && !isFuzzWorker() {
-		folder, err := os.MkdirTemp("", "haproxy-api")
+		directory, err := os.MkdirTemp("", "haproxy-api")
 		if err != nil {
 			return nil, err
 		}
-		remove = func() { _ = os.RemoveAll(folder) }
-		if err := os.Chmod(folder, 0o755); err != nil { // some tests run the binary as another user
+		remove = func() { _ = os.RemoveAll(directory) }
+		if err := os.Chmod(directory, 0o755); err != nil { // some tests run the binary as another user
 			return remove, err
 		}
-		binary := filepath.Join(folder, "haproxy-api")
+		binary := filepath.Join(directory, "haproxy-api")
 		if err := build(binary, raceEnabled); err != nil {
 			remove()
 			return nil, err

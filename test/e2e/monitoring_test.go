@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	monitoringFolder = "../../examples/monitoring"
-	runbook          = "https://github.com/haproxy-api/haproxy-api/blob/main/docs/operations.md#"
+	monitoringDirectory = "../../examples/monitoring"
+	runbook             = "https://github.com/haproxy-api/haproxy-api/blob/main/docs/operations.md#"
 )
 
 // monitoringTool returns the path of promtool or prometheus. A test that passes without them would prove nothing.
@@ -42,7 +42,7 @@ func TestMonitoring_Promtool(t *testing.T) {
 		{"check", "rules", "rules.yml"}, {"check", "config", "prometheus.yml"}, {"test", "rules", "rules_test.yml"},
 	} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)
-		cmd.Dir = monitoringFolder
+		cmd.Dir = monitoringDirectory
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
@@ -68,7 +68,7 @@ func alertRules(t testing.TB) []alertRule {
 
 func readYAML(t testing.TB, name string, into any) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(monitoringFolder, name))
+	content, err := os.ReadFile(filepath.Join(monitoringDirectory, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestMonitoring_AlertsAreTested(t *testing.T) {
 // second.
 func dashboardExpressions(t testing.TB) map[string][]string {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(monitoringFolder, "dashboard.json"))
+	content, err := os.ReadFile(filepath.Join(monitoringDirectory, "dashboard.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,21 +184,21 @@ type prometheusServer struct {
 func (env *testEnv) startPrometheus(args ...string) *prometheusServer {
 	env.t.Helper()
 	program := monitoringTool(env.t, "prometheus")
-	folder := env.t.TempDir()
+	directory := env.t.TempDir()
 	for _, name := range []string{"prometheus.yml", "rules.yml"} {
-		content, err := os.ReadFile(filepath.Join(monitoringFolder, name))
+		content, err := os.ReadFile(filepath.Join(monitoringDirectory, name))
 		if err != nil {
 			env.t.Fatal(err)
 		}
 		text := strings.NewReplacer("localhost:7778", env.apiAddress, "_interval: 15s", "_interval: 1s").Replace(string(content))
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, name), []byte(text), 0o644); err != nil {
 			env.t.Fatal(err)
 		}
 	}
 	address := net.JoinHostPort(freshIP(), "9090")
 	log := &logFile{}
 	cmd := exec.Command(program, append([]string{
-		"--config.file=" + filepath.Join(folder, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(folder, "data"),
+		"--config.file=" + filepath.Join(directory, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(directory, "data"),
 		"--web.listen-address=" + address, "--log.level=warn",
 	}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -17,11 +17,11 @@ import (
 func TestPlugin_DefaultConforms(t *testing.T) {
 	t.Parallel()
 	needHAProxy(t)
-	folder, err := os.MkdirTemp("", "ha")
+	directory, err := os.MkdirTemp("", "ha")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { killHAProxyIn(folder); _ = os.RemoveAll(folder) })
+	t.Cleanup(func() { killHAProxyIn(directory); _ = os.RemoveAll(directory) })
 	// With the race detector, the large document of the kit takes minutes.
 	program := filepath.Join(t.TempDir(), "haproxy-api")
 	if err := build(program, false); err != nil {
@@ -33,7 +33,7 @@ func TestPlugin_DefaultConforms(t *testing.T) {
 	}
 	sdktest.TestSink(t, sdktest.Sink{
 		Program: sdktest.Program{Path: program, Args: []string{"plugin", "haproxy"}, Block: sdk.Block{
-			"config_file": filepath.Join(folder, "haproxy.cfg"), "pid_file": filepath.Join(folder, "haproxy.pid"),
+			"config_file": filepath.Join(directory, "haproxy.cfg"), "pid_file": filepath.Join(directory, "haproxy.pid"),
 			"on_exit": "stop",
 		}},
 		FileName: "haproxy.cfg",
@@ -42,7 +42,7 @@ func TestPlugin_DefaultConforms(t *testing.T) {
 	})
 }
 
-// addPipelines adds a pipeline into a folder, and one whose sink is a plugin that runs the shell command plugin.
+// addPipelines adds a pipeline into a directory, and one whose sink is a plugin that runs the shell command plugin.
 func (env *testEnv) addPipelines(plugin string) {
 	env.t.Helper()
 	path := env.path("haproxy-api-sink-other")
@@ -112,7 +112,7 @@ func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
 			other = pid
 		}
 	}
-	// Either of the two plugins may be the one of port 8000. The pipeline into the folder has to continue in both cases.
+	// Either of the two plugins may be the one of port 8000. The pipeline into the directory has to continue in both cases.
 	if err := syscall.Kill(other, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (env *testEnv) startAsProcess1() {
 	env.log = &logFile{}
 	env.cmd = exec.Command("sh", "-c", `mount --make-rprivate / && mount -t proc proc /proc && exec haproxy-api -f "$0"`,
 		env.path("haproxy-api.toml"))
-	env.cmd.Dir, env.cmd.Stdout, env.cmd.Stderr, env.cmd.WaitDelay = env.folder, env.log, env.log, time.Second
+	env.cmd.Dir, env.cmd.Stdout, env.cmd.Stderr, env.cmd.WaitDelay = env.directory, env.log, env.log, time.Second
 	env.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
 		env.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER

@@ -76,12 +76,12 @@ func commandLine(pid int) string {
 	return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
 }
 
-// killHAProxyIn kills each HAProxy whose command line names the folder.
-func killHAProxyIn(folder string) {
+// killHAProxyIn kills each HAProxy whose command line names the directory.
+func killHAProxyIn(directory string) {
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, entry := range entries {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
-		if line := commandLine(pid); strings.Contains(line, "haproxy ") && strings.Contains(line, folder+"/") {
+		if line := commandLine(pid); strings.Contains(line, "haproxy ") && strings.Contains(line, directory+"/") {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

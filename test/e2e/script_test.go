@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// TestScript runs the command line. Each script has its own loopback address in $IP, and a short folder for sockets in $RUN.
+// TestScript runs the command line. Each script has its own loopback address in $IP, and a short directory for sockets in $RUN.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	needHAProxy(t)
@@ -34,7 +34,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("IP", freshIP())
 			env.Setenv("BIN", filepath.Dir(program))
-			// The path of a script's own folder may be too long for a unix socket.
+			// The path of a script's own directory may be too long for a unix socket.
 			run, err := os.MkdirTemp("", "ha")
 			if err != nil {
 				return err

@@ -56,7 +56,7 @@ func (env *testEnv) wantShutdownInTime() {
 	}
 }
 
-// usePrivateTemp gives the daemon and its plugins their own folder for temporary files.
+// usePrivateTemp gives the daemon and its plugins their own directory for temporary files.
 func (env *testEnv) usePrivateTemp() {
 	env.t.Helper()
 	if err := os.Mkdir(env.path("tmp"), 0o755); err != nil {

@@ -153,7 +153,7 @@ func (s *soakTest) measure() resourceUsage {
 		lower(&b.Goroutines, n)
 		time.Sleep(50 * time.Millisecond)
 	}
-	_ = filepath.WalkDir(s.env.folder, func(string, os.DirEntry, error) error { b.Files++; return nil })
+	_ = filepath.WalkDir(s.env.directory, func(string, os.DirEntry, error) error { b.Files++; return nil })
 	return b
 }
 
@@ -180,7 +180,7 @@ func wantFlat(t *testing.T, rounds []resourceUsage) {
 		{"files open in HAProxy", first.HAProxyFiles, last.HAProxyFiles, 4},
 		{"threads of the plugin", first.PluginThreads, last.PluginThreads, 4},
 		{"servers", first.Servers, last.Servers, 0},
-		{"files in the folder", first.Files, last.Files, 0},
+		{"files in the directory", first.Files, last.Files, 0},
 		{"KiB of the daemon", first.DaemonKiB, last.DaemonKiB, max(8<<10, first.DaemonKiB/4)},
 		{"KiB of the plugin", first.PluginKiB, last.PluginKiB, max(8<<10, first.PluginKiB/4)},
 		{"KiB of HAProxy", first.HAProxyKiB, last.HAProxyKiB, max(8<<10, first.HAProxyKiB/4)},

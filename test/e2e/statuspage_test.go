@@ -186,7 +186,7 @@ func TestStatusPage_LargeCatalogue(t *testing.T) {
 	runUITests(t, "large.test.mjs", variables...)
 }
 
-// TestStatusPage_Screenshots writes the screenshots of the documentation into the folder SCREENSHOTS, for a look at them.
+// TestStatusPage_Screenshots writes the screenshots of the documentation into the directory SCREENSHOTS, for a look at them.
 func TestStatusPage_Screenshots(t *testing.T) {
 	if os.Getenv("SCREENSHOTS") == "" {
 		t.Skip("SCREENSHOTS is not set")

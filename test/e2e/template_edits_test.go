@@ -187,7 +187,7 @@ func (env *testEnv) stableResources() string {
 	return last
 }
 
-// resources lists what a daemon must not leak: processes, files in its folder, open files other than connections.
+// resources lists what a daemon must not leak: processes, files in its directory, open files other than connections.
 func (env *testEnv) resources() string {
 	var all []string
 	for _, pid := range append([]int{env.cmd.Process.Pid}, childPIDs(env.cmd.Process.Pid)...) {

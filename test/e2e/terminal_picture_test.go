@@ -55,7 +55,7 @@ func TestTerminalPicture(t *testing.T) {
 	release, _, _ := strings.Cut(strings.TrimSpace(string(version)), "+")
 	picture := terminalSVG(strings.NewReplacer(
 		env.path("haproxy.cfg"), "/etc/haproxy/haproxy.cfg",
-		env.folder, "/etc/haproxy-api",
+		env.directory, "/etc/haproxy-api",
 		env.apiAddress, "127.0.0.1:7778",
 		"(devel)", release,
 	).Replace(session.String()))

@@ -237,7 +237,7 @@ func symptomPermissionDenied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{env.folder, filepath.Dir(path)} {
+	for _, dir := range []string{env.directory, filepath.Dir(path)} {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,9 @@
-// Writes screenshots of the status page into the folder SCREENSHOTS: those of the documentation, or those that arguments name.
+// Writes screenshots of the status page into the directory SCREENSHOTS: those of the documentation, or those that arguments name.
 import { join } from 'node:path'
 import { launch, live, open } from './browser.mjs'
 import { calm, empty, hostile, instances, problem, trouble } from './fixtures.mjs'
 
-const folder = process.env.SCREENSHOTS
+const directory = process.env.SCREENSHOTS
 const narrow = { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 }
 const tall = { viewport: { width: 1280, height: 980 } }
 const root = '#/pipelines/haproxy'
@@ -40,7 +40,7 @@ for (const [name, { fullPage, ...options }] of Object.entries(shots).filter(([na
   await page.locator('main h2').first().waitFor()
   await live(page)
   await page.waitForTimeout(500) // for the charts
-  await page.screenshot({ path: join(folder, `${name}.png`), fullPage })
+  await page.screenshot({ path: join(directory, `${name}.png`), fullPage })
   if (page.faults.length) console.log(name, page.faults)
   await page.context().close()
 }

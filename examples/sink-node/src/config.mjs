@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const readers = {
-  folder: readFolder,
+  directory: readDirectory,
   keep: readCount,
 };
 
@@ -21,21 +21,21 @@ export function decode(block) {
     if (problem) faults.push({ key, problem });
     else config[key] = value;
   }
-  if (!Object.hasOwn(block, 'folder')) faults.push({ key: 'folder', problem: 'is missing: set it to the directory of the versions' });
+  if (!Object.hasOwn(block, 'directory')) faults.push({ key: 'directory', problem: 'is missing: set it to the directory of the versions' });
   return { config, faults };
 }
 
-function readFolder(value) {
+function readDirectory(value) {
   if (typeof value !== 'string') return { problem: `must be text, not ${describe(value)}` };
   if (value === '') return { problem: 'is empty: set it to the directory of the versions' };
-  const folder = resolve(value);
+  const directory = resolve(value);
   try {
-    const found = statSync(folder, { throwIfNoEntry: false }); // a missing directory is created when it is needed
-    if (found && !found.isDirectory()) return { problem: `is ${folder}, which is not a directory` };
+    const found = statSync(directory, { throwIfNoEntry: false }); // a missing directory is created when it is needed
+    if (found && !found.isDirectory()) return { problem: `is ${directory}, which is not a directory` };
   } catch (err) {
-    return { problem: `is ${folder}, which cannot be examined: ${err.message}` };
+    return { problem: `is ${directory}, which cannot be examined: ${err.message}` };
   }
-  return { value: folder };
+  return { value: directory };
 }
 
 // readCount accepts a number as text too, because environment variables are text.

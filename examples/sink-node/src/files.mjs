@@ -4,9 +4,9 @@ import { open, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** Returns the names in the directory, and none if there is no such directory. */
-export async function list(folder) {
+export async function list(directory) {
   try {
-    return await readdir(folder);
+    return await readdir(directory);
   } catch (err) {
     if (err.code === 'ENOENT') return [];
     throw err;
@@ -25,8 +25,8 @@ export async function writeSynced(path, content, signal) {
 }
 
 /** Waits until the names in the directory are on disk. */
-export async function sync(folder) {
-  const opened = await open(folder, 'r');
+export async function sync(directory) {
+  const opened = await open(directory, 'r');
   try {
     await opened.sync();
   } finally {
@@ -35,11 +35,11 @@ export async function sync(folder) {
 }
 
 /** Reports whether the directory has exactly these files with this content. */
-export async function holdsExactly(folder, files) {
-  const names = (await list(folder)).sort();
+export async function holdsExactly(directory, files) {
+  const names = (await list(directory)).sort();
   if (names.join('/') !== files.map(({ name }) => name).sort().join('/')) return false;
   for (const { name, content } of files) {
-    const path = join(folder, name);
+    const path = join(directory, name);
     const found = await stat(path);
     if (!found.isFile() || found.size !== content.length || !content.equals(await readFile(path))) return false;
   }

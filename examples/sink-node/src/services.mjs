@@ -63,7 +63,7 @@ async function configure(plugin, { name, block }, log) {
   const { config, faults } = decode(parse(block));
   if (faults.length === 0) {
     plugin.sink = new Sink(config, log);
-    log.info('configured', { name, folder: config.folder, keep: config.keep });
+    log.info('configured', { name, directory: config.directory, keep: config.keep });
   }
   return { name: NAME, version: VERSION, kind: 'KIND_SINK', faults, capabilities: ['CAPABILITY_CHECK'] };
 }

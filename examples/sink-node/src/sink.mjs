@@ -1,8 +1,8 @@
 // The sink: each document is a directory of its own, and a symbolic link points to the current one.
 //
-//     FOLDER/current -> versions/000042-5f2c81d09ab3
-//     FOLDER/versions/000042-5f2c81d09ab3/FILES
-//     FOLDER/versions/000041-…                          the previous ones
+//     DIRECTORY/current -> versions/000042-5f2c81d09ab3
+//     DIRECTORY/versions/000042-5f2c81d09ab3/FILES
+//     DIRECTORY/versions/000041-…                          the previous ones
 
 import { randomBytes } from 'node:crypto';
 import { readlink, symlink, mkdir, rename, rm, stat } from 'node:fs/promises';
@@ -14,17 +14,17 @@ const VERSION_NAME = /^(\d{6,})(-[0-9a-f]+)?$/;
 const TEMPORARY = '.new-';
 
 export class Sink {
-  #folder;
+  #directory;
   #versions;
   #keep;
   #log;
   #published = null; // the current version, as far as this process knows
   #previous = Promise.resolve(); // resolved when the previous call has ended
 
-  /** Publishes to config.folder, which it creates if necessary, and keeps config.keep versions there. */
-  constructor({ folder, keep }, log) {
-    this.#folder = folder;
-    this.#versions = join(folder, 'versions');
+  /** Publishes to config.directory, which it creates if necessary, and keeps config.keep versions there. */
+  constructor({ directory, keep }, log) {
+    this.#directory = directory;
+    this.#versions = join(directory, 'versions');
     this.#keep = keep;
     this.#log = log;
   }
@@ -52,13 +52,13 @@ export class Sink {
   /** Returns the present problems and some facts. */
   async health() {
     const current = await this.#current().catch((err) => err);
-    const facts = { folder: this.#folder, node: process.version };
+    const facts = { directory: this.#directory, node: process.version };
     if (current instanceof Error) return { problems: [current.message], facts };
 
     facts.current = current ?? 'none';
     facts.versions = String((await this.#history()).length);
     const target = await this.#wrongTarget(current);
-    const problems = target ? [`${this.#folder}/current points to ${target}: the next document corrects that`] : [];
+    const problems = target ? [`${this.#directory}/current points to ${target}: the next document corrects that`] : [];
     return { problems, facts };
   }
 
@@ -66,7 +66,7 @@ export class Sink {
     if (this.#published && current !== this.#published) {
       return `${current ?? 'nothing'}, not to ${this.#published}, which was published`;
     }
-    const there = await stat(join(this.#folder, 'current')).catch(() => null);
+    const there = await stat(join(this.#directory, 'current')).catch(() => null);
     return current && !there ? `${current}, which is gone` : '';
   }
 
@@ -89,14 +89,14 @@ export class Sink {
 
   #isCurrent(files) {
     // Files that cannot be read are replaced.
-    return holdsExactly(join(this.#folder, 'current'), files).catch(() => false);
+    return holdsExactly(join(this.#directory, 'current'), files).catch(() => false);
   }
 
   // switchTo ends with the rename that makes the version current. After an error before that, it removes its files.
   async #switchTo(version, files, signal) {
     const staged = join(this.#versions, TEMPORARY + version);
     const final = join(this.#versions, version);
-    const link = join(this.#folder, TEMPORARY + randomBytes(4).toString('hex'));
+    const link = join(this.#directory, TEMPORARY + randomBytes(4).toString('hex'));
     try {
       await mkdir(staged);
       for (const { name, content } of files) await writeSynced(join(staged, name), content, signal);
@@ -105,24 +105,24 @@ export class Sink {
       await sync(this.#versions);
       await symlink(join('versions', version), link);
       signal.throwIfAborted();
-      await rename(link, join(this.#folder, 'current'));
+      await rename(link, join(this.#directory, 'current'));
     } catch (err) {
       for (const path of [staged, final, link]) await rm(path, { recursive: true, force: true }).catch(() => {});
       throw err;
     }
     // The version is current now, so a failed sync is not an error of the document: only a power failure could revert the switch.
-    await sync(this.#folder)
+    await sync(this.#directory)
       .catch((err) => this.#log.warn('the new version may not be on disk yet', { error: err.message }));
   }
 
   #describe(err) {
     if (err.name === 'AbortError') return new Error('the call was cancelled; the current version stays');
-    return err.syscall ? new Error(`cannot publish to ${this.#folder}: ${err.message}`) : err;
+    return err.syscall ? new Error(`cannot publish to ${this.#directory}: ${err.message}`) : err;
   }
 
   // current returns the name of the version that the link points to, and null if there is no link.
   async #current() {
-    const link = join(this.#folder, 'current');
+    const link = join(this.#directory, 'current');
     try {
       return basename(await readlink(link));
     } catch (err) {
@@ -147,9 +147,9 @@ export class Sink {
 
   // sweep removes temporary files of a process that was killed.
   async #sweep() {
-    for (const folder of [this.#folder, this.#versions]) {
-      for (const name of (await list(folder)).filter((n) => n.startsWith(TEMPORARY))) {
-        await rm(join(folder, name), { recursive: true, force: true });
+    for (const directory of [this.#directory, this.#versions]) {
+      for (const name of (await list(directory)).filter((n) => n.startsWith(TEMPORARY))) {
+        await rm(join(directory, name), { recursive: true, force: true });
       }
     }
   }

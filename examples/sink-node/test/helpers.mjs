@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** Returns a directory that is removed after the test. */
-export function temporaryFolder(t) {
-  const folder = mkdtempSync(join(tmpdir(), 'sink-node-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+export function temporaryDirectory(t) {
+  const directory = mkdtempSync(join(tmpdir(), 'sink-node-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
 /** Returns a document with these files, by name and text. */

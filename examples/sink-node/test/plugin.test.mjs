@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
 import { createCertificate } from '../src/certificate.mjs';
 import { definitions } from '../src/server.mjs';
-import { documentOf, temporaryFolder } from './helpers.mjs';
+import { documentOf, temporaryDirectory } from './helpers.mjs';
 
 const program = fileURLToPath(new URL('../haproxy-api-sink-node', import.meta.url));
 const cookie = '7c0f8a5e6f1d4b0e9b7d2c0a41f6e3d5';
@@ -27,7 +27,7 @@ function run(t, env) {
 
 /** Starts the program as the daemon does and reads its handshake. */
 async function start(t, env = {}) {
-  const sockets = temporaryFolder(t);
+  const sockets = temporaryDirectory(t);
   const daemon = await createCertificate();
   const started = run(t, {
     HAPROXY_API_PLUGIN: cookie, PLUGIN_PROTOCOL_VERSIONS: '1', PLUGIN_CLIENT_CERT: daemon.cert,
@@ -104,20 +104,20 @@ test('only the daemon can connect', async (t) => {
 test('apply responds with a result or a failure', async (t) => {
   const plugin = await start(t);
   const call = connect(t, plugin);
-  const folder = temporaryFolder(t);
+  const directory = temporaryDirectory(t);
   await assert.rejects(call(SINK, 'Health'), { code: grpc.status.FAILED_PRECONDITION });
   await assert.rejects(call(PLUGIN, 'Configure', { block: Buffer.from('[]') }), { code: grpc.status.INVALID_ARGUMENT });
 
-  const { faults } = await call(PLUGIN, 'Configure', configuration({ foldr: folder }));
-  assert.deepEqual(faults.map(({ key }) => key), ['foldr', 'folder']);
-  const answer = await call(PLUGIN, 'Configure', configuration({ folder }));
+  const { faults } = await call(PLUGIN, 'Configure', configuration({ foldr: directory }));
+  assert.deepEqual(faults.map(({ key }) => key), ['foldr', 'directory']);
+  const answer = await call(PLUGIN, 'Configure', configuration({ directory }));
   assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'KIND_SINK', faults: [], failure: null, capabilities: ['CAPABILITY_CHECK'] });
-  await assert.rejects(call(PLUGIN, 'Configure', configuration({ folder })), { code: grpc.status.FAILED_PRECONDITION });
+  await assert.rejects(call(PLUGIN, 'Configure', configuration({ directory })), { code: grpc.status.FAILED_PRECONDITION });
 
   const { result, failure } = await call(SINK, 'Apply', { document: documentOf({ main: 'text' }) });
   assert.deepEqual([result.action, failure], ['ACTION_WRITTEN', null]);
   assert.ok(result.took.nanos > 0);
-  assert.equal(readFileSync(join(folder, 'current', 'main'), 'utf8'), 'text');
+  assert.equal(readFileSync(join(directory, 'current', 'main'), 'utf8'), 'text');
   for (const method of ['Apply', 'Check']) {
     const rejected = await call(SINK, method, { document: documentOf({ main: '' }) });
     assert.equal(rejected.failure.code, 'CODE_REJECTED');
@@ -128,7 +128,7 @@ test('apply responds with a result or a failure', async (t) => {
   assert.deepEqual(await call(PLUGIN, 'Stop'), {});
 
   const { time, ...line } = JSON.parse(plugin.log[0]);
-  assert.deepEqual(line, { level: 'INFO', msg: 'configured', name: 'pages', folder, keep: 5 });
+  assert.deepEqual(line, { level: 'INFO', msg: 'configured', name: 'pages', directory, keep: 5 });
   assert.ok(Date.parse(time) > 0);
 });
 

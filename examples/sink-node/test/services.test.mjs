@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createServices } from '../src/services.mjs';
 import { createLog } from '../src/log.mjs';
-import { documentOf, temporaryFolder } from './helpers.mjs';
+import { documentOf, temporaryDirectory } from './helpers.mjs';
 
 test('a cancelled call responds with CODE_CANCELED', async (t) => {
   const services = createServices({ log: createLog({ write() {} }), attached() {}, released() {} });
@@ -10,7 +10,7 @@ test('a cancelled call responds with CODE_CANCELED', async (t) => {
     const call = { request, on: (event, listener) => cancelled && event === 'cancelled' && listener() };
     method(call, (err, value) => resolve(err ?? value));
   });
-  const block = Buffer.from(JSON.stringify({ folder: temporaryFolder(t) }));
+  const block = Buffer.from(JSON.stringify({ directory: temporaryDirectory(t) }));
   await answer(services['haproxyapi.plugin.v1.Plugin'].Configure, { name: 'pages', block });
   const { Apply } = services['haproxyapi.plugin.v1.Sink'];
   const { failure } = await answer(Apply, { document: documentOf({ main: 'text' }) }, true);

@@ -3,7 +3,7 @@
 //
 //	func TestConformance(t *testing.T) {
 //		sdktest.TestSink(t, sdktest.Sink{
-//			Program: sdktest.Program{Path: buildPlugin(t), Block: sdk.Block{"folder": t.TempDir()}},
+//			Program: sdktest.Program{Path: buildPlugin(t), Block: sdk.Block{"directory": t.TempDir()}},
 //			Good:    [2]string{"first", "second"},
 //			Bad:     "a document that the sink must reject",
 //		})

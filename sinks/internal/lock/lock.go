@@ -37,7 +37,7 @@ type Owner struct {
 
 // A File is a managed file.
 type File struct {
-	Path string // of the file, or a path in its folder that stands for several files
+	Path string // of the file, or a path in its directory that stands for several files
 	Name string // in messages; empty for Path
 	Key  string // the configuration key that sets the path
 }
@@ -50,7 +50,7 @@ type Lock struct {
 	owner Owner
 	locks []*fileLock
 
-	missing logdedup.Fault // a folder of the files
+	missing logdedup.Fault // a directory of the files
 }
 
 // A fileLock is the lock on one file.
@@ -64,7 +64,7 @@ type fileLock struct {
 // Acquire locks the files. It is called once. It waits up to three seconds, but not longer than ctx, for another holder to end,
 // and returns an error that names the holder if that does not end.
 //
-// A folder that does not exist yet is no error: see [Lock.Ensure].
+// A directory that does not exist yet is no error: see [Lock.Ensure].
 func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,10 +92,10 @@ func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
 }
 
 // Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not
-// locked, for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
+// locked, for example after a directory was created, or removed and created again. It returns a [MissingError] while a directory
 // does not exist, and an error that names the holder if there is another one. It does not wait.
 //
-// If the system cannot lock a file, as in a folder that cannot be written, Ensure logs that and returns nil.
+// If the system cannot lock a file, as in a directory that cannot be written, Ensure logs that and returns nil.
 func (l *Lock) Ensure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,7 +136,7 @@ func (f *fileLock) ensure(owner Owner) error {
 	case errors.Is(err, filelock.ErrLocked):
 		return f.lockedError(owner)
 	case errors.Is(err, fs.ErrNotExist) && isMissing(filepath.Dir(f.lockFile)):
-		return &MissingError{Folder: filepath.Dir(f.Path), Key: f.Key}
+		return &MissingError{Directory: filepath.Dir(f.Path), Key: f.Key}
 	default:
 		f.failed.Warn(owner.Log, "cannot lock the file, so another haproxy-api could manage it at the same time", err,
 			"file", f.name())
@@ -144,16 +144,16 @@ func (f *fileLock) ensure(owner Owner) error {
 	return nil
 }
 
-func isMissing(folder string) bool {
-	_, err := os.Stat(folder)
+func isMissing(directory string) bool {
+	_, err := os.Stat(directory)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// A MissingError means that a folder does not exist, so that nothing can be locked in it.
-type MissingError struct{ Folder, Key string }
+// A MissingError means that a directory does not exist, so that nothing can be locked in it.
+type MissingError struct{ Directory, Key string }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("the directory %s of %s does not exist: create it", e.Folder, e.Key)
+	return fmt.Sprintf("the directory %s of %s does not exist: create it", e.Directory, e.Key)
 }
 
 // Release releases the locks and removes the lock files. It may be called again.

@@ -146,9 +146,9 @@ func TestAcquire_AnotherSinkOfTheSameDaemon(t *testing.T) {
 
 func TestAcquire_WhereLockingIsImpossible(t *testing.T) {
 	for name, path := range map[string]string{
-		"read-only": "/proc/haproxy.cfg", // also for root
-		"a link":    linked(t),
-		"no folder": "/dev/null/haproxy.cfg",
+		"read-only":    "/proc/haproxy.cfg", // also for root
+		"a link":       linked(t),
+		"no directory": "/dev/null/haproxy.cfg",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -208,8 +208,8 @@ func TestAcquire_FileMode(t *testing.T) {
 	}
 }
 
-// Files in a folder that does not exist yet are locked when it exists, and must not be used before.
-func TestEnsure_FolderMissing(t *testing.T) {
+// Files in a directory that does not exist yet are locked when it exists, and must not be used before.
+func TestEnsure_DirectoryMissing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	path := filepath.Join(dir, "haproxy.cfg")
 	first, err := take(t, path, 1)
@@ -222,8 +222,8 @@ func TestEnsure_FolderMissing(t *testing.T) {
 	}
 	for _, l := range []*Lock{first, second} {
 		missing, ok := errors.AsType[*MissingError](l.Ensure())
-		if !ok || missing.Folder != dir || missing.Key != "config_file" {
-			t.Errorf("without the folder: %v", l.Ensure())
+		if !ok || missing.Directory != dir || missing.Key != "config_file" {
+			t.Errorf("without the directory: %v", l.Ensure())
 		}
 	}
 	for range 2 { // it may be removed and created again
@@ -243,7 +243,7 @@ func TestEnsure_FolderMissing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, ok := errors.AsType[*MissingError](first.Ensure()); !ok {
-			t.Errorf("without the folder: %v", first.Ensure())
+			t.Errorf("without the directory: %v", first.Ensure())
 		}
 	}
 }

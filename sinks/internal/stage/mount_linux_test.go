@@ -36,7 +36,7 @@ func TestCommit_MountPoints(t *testing.T) {
 	wantFiles(t, dir, "added=added", "main=new", "routes.map=new routes")
 }
 
-func TestCommit_ReadOnlyFolder(t *testing.T) {
+func TestCommit_ReadOnlyDirectory(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
@@ -79,7 +79,7 @@ func TestWritten_RemoveMountPoint(t *testing.T) {
 	w := Written{"routes.map": {Sum([]byte("ours"))}}
 	readOnly := mounttest.ReadOnly(t, dir)
 	if forgot, err := w.Remove(filepath.Join(dir, "main"), slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.EROFS) {
-		t.Errorf("in a read-only folder it forgot %q: %v", forgot, err)
+		t.Errorf("in a read-only directory it forgot %q: %v", forgot, err)
 	}
 	readOnly()
 	defer mounttest.Bind(t, path)()

@@ -1,8 +1,8 @@
 // Package stage replaces the files of a document, all of them or none.
 //
-// Files are written under temporary names in their target folders: there a rename is atomic, and a full disk is noticed before
-// any target changes. They can be checked under those names, renamed into place, and the previous ones restored. Package replace
-// describes what happens where a rename is impossible.
+// Files are written under temporary names in their target directories: there a rename is atomic, and a full disk is noticed
+// before any target changes. They can be checked under those names, renamed into place, and the previous ones restored. Package
+// replace describes what happens where a rename is impossible.
 package stage
 
 import (
@@ -27,7 +27,7 @@ type File struct {
 }
 
 // Place returns the files of doc with their target paths: the first one is the main file, the others are companions in its
-// folder. It rejects the document if a companion's name leaves the folder, is hidden, or is one of taken.
+// directory. It rejects the document if a companion's name leaves the directory, is hidden, or is one of taken.
 func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	if len(doc.Files) == 0 {
 		return nil, sdk.Rejectf("the document has no file")
@@ -50,7 +50,7 @@ func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	return files, nil
 }
 
-// isPlain reports whether name is that of a visible file in the same folder.
+// isPlain reports whether name is that of a visible file in the same directory.
 func isPlain(name string) bool {
 	return filepath.IsLocal(name) && name == filepath.Base(name) && !strings.HasPrefix(name, ".") &&
 		!strings.ContainsFunc(name, unicode.IsControl)
@@ -72,14 +72,14 @@ type staged struct {
 // defaultMode is the mode of new files. Other tools read configurations too.
 const defaultMode fs.FileMode = 0o644
 
-// New stages files, the main one first, beside their targets or, if that is impossible, in a private folder. A mode of 0 keeps
+// New stages files, the main one first, beside their targets or, if that is impossible, in a private directory. A mode of 0 keeps
 // the mode of a file, or is 0644 for a new one. [replace.RemoveTemporary] removes what a crash leaves for that owner. If New
 // fails, it leaves nothing.
 func New(owner string, files []File, mode fs.FileMode) (*Stage, error) {
 	return newStage(files, replace.Options{Mode: mode, New: defaultMode, Owner: owner})
 }
 
-// NewCheck stages files that are only checked: no folder needs to exist or to be writable.
+// NewCheck stages files that are only checked: no directory needs to exist or to be writable.
 func NewCheck(owner string, files []File) (*Stage, error) {
 	return newStage(files, replace.Options{New: defaultMode, Owner: owner, Check: true})
 }
@@ -103,7 +103,7 @@ func newStage(files []File, o replace.Options) (*Stage, error) {
 }
 
 // Checked returns the path of the main file for the check. In it, paths of companions are replaced by those of the staged ones,
-// and so are bare names if HAProxy's default-path makes names relative to the folder.
+// and so are bare names if HAProxy's default-path makes names relative to the directory.
 func (s *Stage) Checked() string { return s.checked }
 
 // Files returns the files, in order.
@@ -115,8 +115,8 @@ func (s *Stage) Files() []File {
 	return files
 }
 
-// redirect writes a copy of the main file for the check if it refers to companions, or if it is not staged in its own folder and
-// makes names relative to that.
+// redirect writes a copy of the main file for the check if it refers to companions, or if it is not staged in its own directory
+// and makes names relative to that.
 func (s *Stage) redirect() error {
 	main := string(s.files[0].Content)
 	checked := main
@@ -130,8 +130,8 @@ func (s *Stage) redirect() error {
 			checked = ReplacePath(checked, filepath.Base(f.Path), name)
 		}
 	}
-	if folder := filepath.Dir(s.files[0].Path); filepath.Dir(s.checked) != folder {
-		checked = replaceDefaultPath(checked, folder)
+	if directory := filepath.Dir(s.files[0].Path); filepath.Dir(s.checked) != directory {
+		checked = replaceDefaultPath(checked, directory)
 	}
 	if checked == main {
 		return nil
@@ -146,14 +146,14 @@ func (s *Stage) redirect() error {
 
 var defaultPath = regexp.MustCompile(`(?m)^(\s*default-path\s+)(config|parent)(\s|$)`)
 
-// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the
-// target folder instead of the one from which the file is read.
-func replaceDefaultPath(config, folder string) string {
+// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its directory, relative to the
+// target directory instead of the one from which the file is read.
+func replaceDefaultPath(config, directory string) string {
 	return defaultPath.ReplaceAllStringFunc(config, func(line string) string {
 		m := defaultPath.FindStringSubmatch(line)
-		origin := folder
+		origin := directory
 		if m[2] == "parent" {
-			origin = filepath.Dir(folder)
+			origin = filepath.Dir(directory)
 		}
 		return m[1] + "origin " + strings.ReplaceAll(origin, " ", `\ `) + m[3]
 	})

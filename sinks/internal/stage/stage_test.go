@@ -17,7 +17,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// wantFiles checks that the folder has exactly these files, as NAME=CONTENT.
+// wantFiles checks that the directory has exactly these files, as NAME=CONTENT.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -29,7 +29,7 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 		got = append(got, e.Name()+"="+string(content))
 	}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Fatalf("in the folder are %q, want %q", got, want)
+		t.Fatalf("in the directory are %q, want %q", got, want)
 	}
 }
 
@@ -76,7 +76,7 @@ func TestNew_FailureLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	_, err := New("owner", []File{{Path: filepath.Join(dir, "a")}, {Path: filepath.Join(dir, "not", "there")}}, 0)
 	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), ".there") {
-		t.Errorf("staging into a missing folder: %v", err)
+		t.Errorf("staging into a missing directory: %v", err)
 	}
 	wantFiles(t, dir)
 }

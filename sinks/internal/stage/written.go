@@ -22,8 +22,8 @@ import (
 // RecordSuffix is appended to the name of a sink's main file for that of its record.
 const RecordSuffix = ".applied"
 
-// Written contains the companions that a sink has written into the folder of its main file: by name, the hexadecimal SHA-256 of
-// each content that the file may have.
+// Written contains the companions that a sink has written into the directory of its main file: by name, the hexadecimal SHA-256
+// of each content that the file may have.
 type Written map[string][]string
 
 // Sum returns the SHA-256 of content in hexadecimal.
@@ -62,10 +62,10 @@ func (w Written) Replace(files []File) Written {
 	return w.Obsolete(files)
 }
 
-// Remove removes the files of w, which are obsolete, from the folder of main, and from w. It keeps a file for a later call while
-// one of the texts mentions its name, or while another sink with a record in that folder has such a file or mentions it. It
-// removes a file from w only, and logs that, if the file was changed or is a symbolic link or a mount point. It returns the names
-// that it removed from w, and the errors of files that cannot be removed yet.
+// Remove removes the files of w, which are obsolete, from the directory of main, and from w. It keeps a file for a later call
+// while one of the texts mentions its name, or while another sink with a record in that directory has such a file or mentions it.
+// It removes a file from w only, and logs that, if the file was changed or is a symbolic link or a mount point. It returns the
+// names that it removed from w, and the errors of files that cannot be removed yet.
 func (w Written) Remove(main string, log *slog.Logger, texts ...[]byte) (removed []string, err error) {
 	if len(w) == 0 {
 		return nil, nil
@@ -121,7 +121,7 @@ func removeUnchanged(path string, sums []string) (kept string, err error) {
 	return "", nil
 }
 
-// otherSinks adds the main files of other sinks in the folder of main to texts, and returns the companions of these sinks.
+// otherSinks adds the main files of other sinks in the directory of main to texts, and returns the companions of these sinks.
 func otherSinks(main string, texts [][]byte) (companions map[string]bool, all [][]byte) {
 	companions = map[string]bool{}
 	records, _ := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(main)), "*"+RecordSuffix))

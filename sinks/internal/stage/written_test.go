@@ -37,7 +37,7 @@ func TestWritten_Remove(t *testing.T) {
 	w := Written{}
 	for _, name := range []string{
 		"gone.map", "unused.map", "edited.map", "link.map", "mentioned.map",
-		"similar.map", "theirs.map", "inTheirs.map", "folder.map",
+		"similar.map", "theirs.map", "inTheirs.map", "directory.map",
 	} {
 		w[name] = []string{Sum([]byte("before")), Sum([]byte("ours"))}
 		put(name, "ours")
@@ -46,8 +46,8 @@ func TestWritten_Remove(t *testing.T) {
 	put("edited.map", "somebody else's")
 	check(t, os.Rename(filepath.Join(dir, "link.map"), filepath.Join(dir, "target.map")))
 	check(t, os.Symlink("target.map", filepath.Join(dir, "link.map")))
-	check(t, os.Remove(filepath.Join(dir, "folder.map")))
-	check(t, os.Mkdir(filepath.Join(dir, "folder.map"), 0o755))
+	check(t, os.Remove(filepath.Join(dir, "directory.map")))
+	check(t, os.Mkdir(filepath.Join(dir, "directory.map"), 0o755))
 	put("other.cfg", "map("+dir+"/inTheirs.map)")
 	put("other.cfg.applied", `{"files":{"other.cfg":"1","theirs.map":"2"}}`)
 	put("damaged.cfg.applied", "{")
@@ -56,7 +56,7 @@ func TestWritten_Remove(t *testing.T) {
 	text := []byte("use map(" + dir + "/mentioned.map) and another-similar.map or similar.map.old")
 	forgot, err := w.Remove(main, slog.New(slog.DiscardHandler), text)
 	check(t, err)
-	if got := strings.Join(forgot, " "); got != "edited.map folder.map gone.map link.map similar.map unused.map" {
+	if got := strings.Join(forgot, " "); got != "edited.map directory.map gone.map link.map similar.map unused.map" {
 		t.Errorf("forgot %q", got)
 	}
 	if got := slices.Sorted(maps.Keys(w)); !slices.Equal(got, []string{"inTheirs.map", "mentioned.map", "theirs.map"}) {
@@ -68,7 +68,7 @@ func TestWritten_Remove(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"edited.map", "link.map", "target.map", "mentioned.map", "theirs.map", "inTheirs.map", "folder.map",
+		"edited.map", "link.map", "target.map", "mentioned.map", "theirs.map", "inTheirs.map", "directory.map",
 	} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
 			t.Errorf("%s: %v", name, err)

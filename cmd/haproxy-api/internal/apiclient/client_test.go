@@ -66,8 +66,8 @@ func TestClient_SendsTokenOnlyWithChanges(t *testing.T) {
 
 // Only the configured certificate is accepted without verification. Any other one must be valid for the host.
 func TestClient_VerifiesCertificate(t *testing.T) {
-	folder := t.TempDir()
-	own, other := filepath.Join(folder, "own.pem"), filepath.Join(folder, "other.pem")
+	directory := t.TempDir()
+	own, other := filepath.Join(directory, "own.pem"), filepath.Join(directory, "other.pem")
 	writeCertificate(t, own)
 	writeCertificate(t, other)
 	pair, err := tls.LoadX509KeyPair(own, own)
@@ -79,7 +79,7 @@ func TestClient_VerifiesCertificate(t *testing.T) {
 	daemon.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	daemon.StartTLS()
 	defer daemon.Close()
-	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, folder: false} {
+	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, directory: false} {
 		cfg := configFor(daemon)
 		cfg.API.TLSCert = file
 		client := New(cfg, nil)
@@ -92,8 +92,8 @@ func TestClient_VerifiesCertificate(t *testing.T) {
 
 // The client certificate is presented to the daemon, also if the daemon's certificate cannot be verified.
 func TestClient_PresentsItsCertificate(t *testing.T) {
-	folder := t.TempDir()
-	own, identityFile := filepath.Join(folder, "own.pem"), filepath.Join(folder, "client.pem")
+	directory := t.TempDir()
+	own, identityFile := filepath.Join(directory, "own.pem"), filepath.Join(directory, "client.pem")
 	writeCertificate(t, own)
 	writeCertificate(t, identityFile)
 	pair, err := tls.LoadX509KeyPair(own, own)

@@ -48,7 +48,7 @@ type builder struct {
 }
 
 // build returns the components of the configuration. It takes those in kept as they are, and starts no plugin before all template
-// sets have loaded and all folders exist. An error joins all faults; then build has closed everything that it opened.
+// sets have loaded and all directories exist. An error joins all faults; then build has closed everything that it opened.
 func (b builder) build(ctx context.Context, kept *components) (*components, error) {
 	sets, err := b.prepare(kept)
 	if err != nil {
@@ -57,29 +57,29 @@ func (b builder) build(ctx context.Context, kept *components) (*components, erro
 	return b.open(ctx, kept, sets)
 }
 
-// prepare returns the template set of each pipeline, and checks the folders of the sinks. It changes nothing. An error joins all
-// faults.
+// prepare returns the template set of each pipeline, and checks the directories of the sinks. It changes nothing. An error joins
+// all faults.
 func (b builder) prepare(kept *components) (map[string]engine.Templates, error) {
 	sets, err := b.loadTemplates(kept.templates)
-	for _, folder := range b.folders(kept) {
-		err = errors.Join(err, folder.checkForStart(b.log))
+	for _, directory := range b.directories(kept) {
+		err = errors.Join(err, directory.checkForStart(b.log))
 	}
 	return sets, err
 }
 
-func (b builder) folders(kept *components) []neededFolder {
-	return sinkFolders(b.cfg, func(sink string) bool { return kept.sinks[sink] != nil })
+func (b builder) directories(kept *components) []neededDirectory {
+	return sinkDirectories(b.cfg, func(sink string) bool { return kept.sinks[sink] != nil })
 }
 
-// open creates the folders that are missing, and opens the sources and sinks that are not kept. An error joins all faults; then
-// open has closed everything that it opened.
+// open creates the directories that are missing, and opens the sources and sinks that are not kept. An error joins all faults;
+// then open has closed everything that it opened.
 func (b builder) open(ctx context.Context, kept *components, sets map[string]engine.Templates) (*components, error) {
-	var folderErr error
-	for _, folder := range b.folders(kept) {
-		folderErr = errors.Join(folderErr, folder.createIfMissing(b.log))
+	var directoryErr error
+	for _, directory := range b.directories(kept) {
+		directoryErr = errors.Join(directoryErr, directory.createIfMissing(b.log))
 	}
-	if folderErr != nil {
-		return nil, folderErr
+	if directoryErr != nil {
+		return nil, directoryErr
 	}
 	sources, sourceErr := b.openSources(ctx, kept.sources)
 	sinks, sinkErr := b.openSinks(ctx, kept.sinks)
@@ -256,7 +256,7 @@ func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (ho
 }
 
 // Types lists the types of sources and sinks that the configuration can use: those that are built in, those of configured
-// plugins, and those in the plugin folder.
+// plugins, and those in the plugin directory.
 func Types(cfg *config.Config) []host.Installed {
 	all := []host.Installed{
 		{Kind: "source", Type: typeSidecarPush, Path: "built in"},

@@ -18,14 +18,14 @@ import (
 
 // What does not exist is a fault, and was not read.
 func TestChecker_InputsExist(t *testing.T) {
-	folder := t.TempDir()
-	program := filepath.Join(folder, "there")
+	directory := t.TempDir()
+	program := filepath.Join(directory, "there")
 	if err := os.WriteFile(program, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	checker := NewChecker(&config.Config{
 		Sinks:   map[string]config.Component{"a": {Type: "a"}, "b": {Type: "b"}},
-		Plugins: map[string]config.Plugin{"a": {Path: program}, "b": {Path: filepath.Join(folder, "missing")}},
+		Plugins: map[string]config.Plugin{"a": {Path: program}, "b": {Path: filepath.Join(directory, "missing")}},
 	}, func(string) {}, func(string) {})
 	if got := checker.Inputs(t.Context()); len(got) != 1 || got[0].Name != program {
 		t.Errorf("inputs %v", got)

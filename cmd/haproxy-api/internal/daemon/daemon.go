@@ -137,11 +137,11 @@ func (d *Daemon) openStore() error {
 	if d.stateDir == "" {
 		return nil
 	}
-	folder := stateFolder(d.stateDir)
-	if err := folder.checkForStart(d.log); err != nil {
+	directory := stateDirectory(d.stateDir)
+	if err := directory.checkForStart(d.log); err != nil {
 		return err
 	}
-	if err := folder.createIfMissing(d.log); err != nil {
+	if err := directory.createIfMissing(d.log); err != nil {
 		return err
 	}
 	store, err := statestore.Open(d.stateDir, d.log)

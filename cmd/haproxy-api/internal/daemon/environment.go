@@ -24,9 +24,9 @@ func forEachHAProxySink(cfg *config.Config, f func(name string, sink haproxy.Con
 	}
 }
 
-// isOfOtherUser reports whether root checks a folder that belongs to another user, as which the daemon may run.
-func isOfOtherUser(folder string) bool {
-	info, err := os.Stat(folder)
+// isOfOtherUser reports whether root checks a directory that belongs to another user, as which the daemon may run.
+func isOfOtherUser(directory string) bool {
+	info, err := os.Stat(directory)
 	if err != nil || os.Geteuid() != 0 {
 		return false
 	}
@@ -34,26 +34,26 @@ func isOfOtherUser(folder string) bool {
 	return ok && stat.Uid != 0
 }
 
-// checkEnvironment returns an error for each folder and program that the built-in sinks and the state store need and that is
-// missing. It creates nothing, and notes the folders that the daemon would create.
+// checkEnvironment returns an error for each directory and program that the built-in sinks and the state store need and that is
+// missing. It creates nothing, and notes the directories that the daemon would create.
 func (c *Checker) checkEnvironment() []error {
 	var faults []error
-	folders := sinkFolders(c.cfg, func(string) bool { return false })
+	directories := sinkDirectories(c.cfg, func(string) bool { return false })
 	if dir := c.cfg.API.StateDir; dir != "" {
-		folders = append(folders, stateFolder(dir))
+		directories = append(directories, stateDirectory(dir))
 	}
-	for _, folder := range folders {
-		missing, err := folder.check()
+	for _, directory := range directories {
+		missing, err := directory.check()
 		switch {
 		case err != nil:
 			faults = append(faults, err)
 		case missing != "":
-			c.note(fmt.Sprintf("%s: the daemon creates the directory %s", folder.key, folder.path))
-		case folder.file == "" && isOfOtherUser(folder.path):
+			c.note(fmt.Sprintf("%s: the daemon creates the directory %s", directory.key, directory.path))
+		case directory.file == "" && isOfOtherUser(directory.path):
 			c.note(fmt.Sprintf("%s: %s belongs to another user; if the daemon runs as that user, run check as that user too",
-				folder.key, folder.path))
-		case folder.file == "":
-			if err := statestore.Check(folder.path); err != nil {
+				directory.key, directory.path))
+		case directory.file == "":
+			if err := statestore.Check(directory.path); err != nil {
 				faults = append(faults, err)
 			}
 		}

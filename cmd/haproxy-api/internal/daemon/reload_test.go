@@ -38,10 +38,10 @@ func (l *logBuffer) String() string {
 }
 
 func TestReload_WarnsWhenTokenIsRemoved(t *testing.T) {
-	folder := t.TempDir()
+	directory := t.TempDir()
 	load := func(api string) *config.Config {
 		t.Helper()
-		file := filepath.Join(folder, "haproxy-api.toml")
+		file := filepath.Join(directory, "haproxy-api.toml")
 		content := "[haproxy_api]\n" + api + `
 [sidecar]
 state_url = ""
@@ -50,7 +50,7 @@ source = "sidecar"
 sink = "names"
 [sinks.names]
 type = "file"
-path = "` + filepath.Join(folder, "names") + `"
+path = "` + filepath.Join(directory, "names") + `"
 `
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

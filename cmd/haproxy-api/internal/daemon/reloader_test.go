@@ -21,12 +21,12 @@ import (
 
 // The status has the error of a configuration reload until a configuration is loaded.
 func TestReloader_ReportsTheConfiguration(t *testing.T) {
-	folder := t.TempDir()
-	file := filepath.Join(folder, "haproxy-api.toml")
+	directory := t.TempDir()
+	file := filepath.Join(directory, "haproxy-api.toml")
 	write := func(extra string) {
 		t.Helper()
 		content := fmt.Sprintf("[haproxy_api]\n%s\n[sidecar]\nstate_url = \"\"\n[pipelines.names]\nsource = \"sidecar\"\n"+
-			"sink = \"names\"\n[sinks.names]\ntype = \"file\"\npath = %q\n", extra, filepath.Join(folder, "names"))
+			"sink = \"names\"\n[sinks.names]\ntype = \"file\"\npath = %q\n", extra, filepath.Join(directory, "names"))
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -67,15 +67,15 @@ func (f configuredFile) identity() string {
 	if err != nil {
 		return f.key + f.path
 	}
-	path = resolveFolder(path)
+	path = resolveDirectory(path)
 	if f.key == "pid_file" {
 		return "pid file " + strings.TrimSuffix(path, filepath.Ext(path))
 	}
 	return path
 }
 
-// resolveFolder returns the path with the symbolic links in its folder resolved, as far as the folder exists.
-func resolveFolder(path string) string {
+// resolveDirectory returns the path with the symbolic links in its directory resolved, as far as the directory exists.
+func resolveDirectory(path string) string {
 	dir, name := filepath.Split(path)
 	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = resolved
@@ -89,7 +89,7 @@ func sinkFiles(cfg *config.Config, p config.Pipeline) []string {
 	var files []string
 	for _, f := range configuredFiles(cfg, cfg.Sinks[p.Sink]) {
 		path, _ := filepath.Abs(f.path)
-		path = resolveFolder(path)
+		path = resolveDirectory(path)
 		if f.key == "pid_file" { // HAProxy's base file and its output are beside it
 			stem := strings.TrimSuffix(path, filepath.Ext(path))
 			files = append(files, path, stem+".base.cfg", stem+".stderr.log")

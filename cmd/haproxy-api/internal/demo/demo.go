@@ -36,18 +36,18 @@ type Options struct {
 func Run(ctx context.Context, out io.Writer, opts Options) error {
 	// A closed pipe must not end the process before the cleanup.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	folder, err := os.MkdirTemp("", "haproxy-api-demo-")
+	directory, err := os.MkdirTemp("", "haproxy-api-demo-")
 	if err != nil {
 		return fmt.Errorf("the demo needs a temporary directory: %w", err)
 	}
-	defer os.RemoveAll(folder)
+	defer os.RemoveAll(directory)
 	listener, err := server.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 
-	settings := settings(folder)
+	settings := settings(directory)
 	var scenario *scenario
 	if !opts.Follow {
 		scenario, err = newScenario(ctx, out, opts, "http://"+listener.Addr().String()+"/update")
@@ -85,12 +85,12 @@ func Run(ctx context.Context, out io.Writer, opts Options) error {
 }
 
 // settings returns the demo's configuration.
-func settings(folder string) []string {
+func settings(directory string) []string {
 	return []string{
 		"haproxy_api.logging_level=warn",
 		"haproxy.bind_ip=127.0.0.1",
-		"haproxy.config_file=" + filepath.Join(folder, "haproxy.cfg"),
-		"haproxy.pid_file=" + filepath.Join(folder, "haproxy.pid"),
+		"haproxy.config_file=" + filepath.Join(directory, "haproxy.cfg"),
+		"haproxy.pid_file=" + filepath.Join(directory, "haproxy.pid"),
 		"haproxy.on_exit=stop",
 		"haproxy.drain_timeout=1s",
 	}

@@ -82,7 +82,7 @@ func pipelines(cfg *config.Config, file string) []config.Pipeline {
 	return all
 }
 
-// existing returns the path relative to the folder of the configuration file, if it leads to a file only there, as
+// existing returns the path relative to the directory of the configuration file, if it leads to a file only there, as
 // [config.Load] does for a valid configuration.
 func existing(path, file string) string {
 	if path == "" || filepath.IsAbs(path) {

@@ -16,10 +16,10 @@ import (
 // findIn returns the findings for a configuration of 0.9 with a template, each as "file:line severity name", without notes.
 func findIn(t *testing.T, settings, template string, environ []string, all ...states.State) []string {
 	t.Helper()
-	folder := t.TempDir()
-	file := filepath.Join(folder, "old.toml")
+	directory := t.TempDir()
+	file := filepath.Join(directory, "old.toml")
 	for name, content := range map[string]string{"old.toml": settings, "t.cfg": template} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,7 +33,7 @@ func findIn(t *testing.T, settings, template string, environ []string, all ...st
 			t.Errorf("incomplete: %+v", f)
 		}
 		if f.Severity != Note {
-			place := strings.TrimPrefix(f.Place(), folder+string(filepath.Separator))
+			place := strings.TrimPrefix(f.Place(), directory+string(filepath.Separator))
 			found = append(found, strings.TrimSpace(fmt.Sprintf("%s %s %s", place, f.Severity, f.name)))
 		}
 	}

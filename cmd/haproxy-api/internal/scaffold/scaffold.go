@@ -16,7 +16,7 @@ import (
 	"text/template"
 )
 
-// files are the templates: those in the folder of a kind are for that kind, and the others for each.
+// files are the templates: those in the directory of a kind are for that kind, and the others for each.
 //
 //go:embed files
 var files embed.FS
@@ -47,14 +47,14 @@ func (p Plugin) Validate() error {
 // Program returns the name by which the daemon finds the plugin.
 func (p Plugin) Program() string { return "haproxy-api-" + p.Kind + "-" + p.Name }
 
-// Write writes the module to a folder, which must be empty or missing. It returns the paths of the files.
-func (p Plugin) Write(folder string) (written []string, err error) {
-	if entries, err := os.ReadDir(folder); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("%s is not empty: name a directory that does not exist yet", folder)
+// Write writes the module to a directory, which must be empty or missing. It returns the paths of the files.
+func (p Plugin) Write(directory string) (written []string, err error) {
+	if entries, err := os.ReadDir(directory); err == nil && len(entries) > 0 {
+		return nil, fmt.Errorf("%s is not empty: name a directory that does not exist yet", directory)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot use the directory: %w", err)
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // source code is not secret
+	if err := os.MkdirAll(directory, 0o755); err != nil { //nolint:gosec // source code is not secret
 		return nil, fmt.Errorf("cannot create the directory: %w", err)
 	}
 	for _, pattern := range []string{"files/*.tmpl", path.Join("files", p.Kind, "*.tmpl")} {
@@ -63,7 +63,7 @@ func (p Plugin) Write(folder string) (written []string, err error) {
 			return written, err
 		}
 		for _, t := range templates.Templates() {
-			name := filepath.Join(folder, strings.TrimSuffix(t.Name(), ".tmpl"))
+			name := filepath.Join(directory, strings.TrimSuffix(t.Name(), ".tmpl"))
 			var content bytes.Buffer
 			if err := t.Execute(&content, p); err != nil {
 				return written, err

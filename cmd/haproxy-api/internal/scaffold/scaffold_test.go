@@ -20,8 +20,8 @@ func TestWrite_PassesConformance(t *testing.T) {
 	for _, kind := range scaffold.Kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			folder := filepath.Join(t.TempDir(), "new", kind)
-			written, err := scaffold.Plugin{Kind: kind, Name: "my-own", Version: "v0.0.0"}.Write(folder)
+			directory := filepath.Join(t.TempDir(), "new", kind)
+			written, err := scaffold.Plugin{Kind: kind, Name: "my-own", Version: "v0.0.0"}.Write(directory)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestWrite_PassesConformance(t *testing.T) {
 				{"test", "./..."},
 			} {
 				cmd := exec.CommandContext(t.Context(), "go", args...)
-				cmd.Dir = folder
+				cmd.Dir = directory
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("go %q: %v\n%s", args, err, out)
 				}
@@ -54,13 +54,13 @@ func TestWrite_PassesConformance(t *testing.T) {
 }
 
 func TestWrite_LeavesOtherFilesAlone(t *testing.T) {
-	folder := t.TempDir()
-	other := filepath.Join(folder, "main.go")
+	directory := t.TempDir()
+	other := filepath.Join(directory, "main.go")
 	if err := os.WriteFile(other, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (scaffold.Plugin{Kind: "sink", Name: "note"}).Write(folder); err == nil {
-		t.Error("a folder with files was accepted")
+	if _, err := (scaffold.Plugin{Kind: "sink", Name: "note"}).Write(directory); err == nil {
+		t.Error("a directory with files was accepted")
 	}
 	if content, err := os.ReadFile(other); err != nil || string(content) != "mine" {
 		t.Errorf("the file was changed: %q, %v", content, err)

@@ -1,5 +1,5 @@
-// Package states reads the states that subcommands render: from files, folders, URLs and standard input. It processes them as the
-// daemon processes what a source emits.
+// Package states reads the states that subcommands render: from files, directories, URLs and standard input. It processes them as
+// the daemon processes what a source emits.
 package states
 
 import (
@@ -103,8 +103,8 @@ func decode(name string, content []byte) (State, error) {
 	return New(name, "", snap), err
 }
 
-// ReadAll reads a state from each location. A location that is a folder stands for every *.json in it. ReadAll returns the states
-// that it could read and an error for each other one.
+// ReadAll reads a state from each location. A location that is a directory stands for every *.json in it. ReadAll returns the
+// states that it could read and an error for each other one.
 func ReadAll(ctx context.Context, locations []string, stdin io.Reader) (all []State, faults []error) {
 	for _, location := range locations {
 		files, err := filesAt(location)

@@ -21,16 +21,16 @@ import (
 
 // The names of the files that hold what a case wants.
 const (
-	wantMain   = "want.cfg"
-	wantFolder = "want"
-	wantError  = "want.error"
+	wantMain      = "want.cfg"
+	wantDirectory = "want"
+	wantError     = "want.error"
 )
 
-// A goldenCase is a folder with a state and the expected rendering.
+// A goldenCase is a directory with a state and the expected rendering.
 type goldenCase struct{ root, name string }
 
-func (c goldenCase) folder() string          { return filepath.Join(c.root, c.name) }
-func (c goldenCase) path(name string) string { return filepath.Join(c.folder(), name) }
+func (c goldenCase) directory() string       { return filepath.Join(c.root, c.name) }
+func (c goldenCase) path(name string) string { return filepath.Join(c.directory(), name) }
 
 // A difference is a file whose rendering is not the wanted one.
 type difference struct{ want, got file }
@@ -40,7 +40,7 @@ func (d difference) accept() error {
 	if d.got.missing {
 		return os.Remove(d.want.path)
 	}
-	if err := os.MkdirAll(filepath.Dir(d.want.path), 0o755); err != nil { //nolint:gosec // it is the user's own folder
+	if err := os.MkdirAll(filepath.Dir(d.want.path), 0o755); err != nil { //nolint:gosec // it is the user's own directory
 		return err
 	}
 	return replace.Write(d.want.path, d.got.content, replace.Options{})
@@ -66,12 +66,12 @@ func (c goldenCase) configure(set templates.Config, fixTemplate bool) (templates
 	return set, err
 }
 
-// templatePath returns the path in the file "template" in the case's folder, or in the nearest folder above it up to the root. It
-// returns "" if there is no such file.
+// templatePath returns the path in the file "template" in the case's directory, or in the nearest directory above it up to the
+// root. It returns "" if there is no such file.
 func (c goldenCase) templatePath() (string, error) {
 	for name := filepath.Clean(c.name); ; name = filepath.Dir(name) {
 		file := filepath.Join(c.root, name, "template")
-		if info, err := os.Stat(file); err == nil && !info.IsDir() { // a folder may be a case of that name
+		if info, err := os.Stat(file); err == nil && !info.IsDir() { // a directory may be a case of that name
 			content, err := os.ReadFile(file)
 			if err != nil {
 				return "", fmt.Errorf("cannot read which template to use: %w", err)
@@ -126,7 +126,7 @@ func (c goldenCase) compareFiles(files []sdk.File) ([]difference, error) {
 	for i, f := range files {
 		path := c.path(wantMain)
 		if i > 0 {
-			path = c.path(filepath.Join(wantFolder, f.Name))
+			path = c.path(filepath.Join(wantDirectory, f.Name))
 			delete(companions, path)
 		}
 		want, err := readFile(path, "wanted")
@@ -144,13 +144,13 @@ func (c goldenCase) compareFiles(files []sdk.File) ([]difference, error) {
 }
 
 func (c goldenCase) wantedCompanions() (map[string]file, error) {
-	entries, err := os.ReadDir(c.path(wantFolder))
+	entries, err := os.ReadDir(c.path(wantDirectory))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	wanted := map[string]file{}
 	for _, entry := range entries {
-		path := c.path(filepath.Join(wantFolder, entry.Name()))
+		path := c.path(filepath.Join(wantDirectory, entry.Name()))
 		if wanted[path], err = readFile(path, "wanted"); err != nil {
 			return nil, err
 		}

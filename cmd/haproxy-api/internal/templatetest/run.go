@@ -121,7 +121,7 @@ func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error
 		return nil, renderErr
 	case wanted.missing:
 		return c.compareFiles(files)
-	case c.hasOne(wantMain) || c.hasOne(wantFolder):
+	case c.hasOne(wantMain) || c.hasOne(wantDirectory):
 		return nil, fmt.Errorf("the case wants both an error and files: remove %s, or the others", wantError)
 	case renderErr == nil:
 		return nil, fmt.Errorf("rendering succeeds, but %s wants it to fail: remove the file or correct the template", wantError)
@@ -140,18 +140,18 @@ func acceptAll(differences []difference) (wrote []string, err error) {
 	return wrote, nil
 }
 
-// findCases returns the cases in dir, sorted. A folder that has wanted files and no state is also a case, which fails.
+// findCases returns the cases in dir, sorted. A directory that has wanted files and no state is also a case, which fails.
 func findCases(dir string) ([]goldenCase, error) {
 	var cases []goldenCase
 	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {
 			return err
 		}
-		if filepath.Base(name) == wantFolder {
+		if filepath.Base(name) == wantDirectory {
 			return fs.SkipDir
 		}
 		c := goldenCase{root: dir, name: filepath.ToSlash(name)}
-		if c.hasOne("state.*") || c.hasOne("want.*") || c.hasOne(wantFolder) {
+		if c.hasOne("state.*") || c.hasOne("want.*") || c.hasOne(wantDirectory) {
 			cases = append(cases, c)
 		}
 		return nil
@@ -175,7 +175,7 @@ func withoutPath(err error) error {
 }
 
 func (c goldenCase) hasOne(pattern string) bool {
-	found, _ := filepath.Glob(filepath.Join(globEscaper.Replace(c.folder()), pattern))
+	found, _ := filepath.Glob(filepath.Join(globEscaper.Replace(c.directory()), pattern))
 	return len(found) > 0
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// The built-in sinks write to these folders. The user's own command writes the pid file in its mode.
-func TestSinkFolders(t *testing.T) {
+// The built-in sinks write to these directories. The user's own command writes the pid file in its mode.
+func TestSinkDirectories(t *testing.T) {
 	cfg := &config.Config{
 		Sinks: map[string]config.Component{
 			"haproxy": {Type: "haproxy", Block: map[string]any{"config_file": "/a/h.cfg", "pid_file": "/b/h.pid"}},
@@ -29,49 +29,49 @@ func TestSinkFolders(t *testing.T) {
 			"third": {Type: "third", Block: map[string]any{"path": "/g/main"}},
 		},
 	}
-	got := map[string]neededFolder{}
-	for _, folder := range sinkFolders(cfg, func(name string) bool { return name == "kept" }) {
-		got[folder.path] = folder
+	got := map[string]neededDirectory{}
+	for _, directory := range sinkDirectories(cfg, func(name string) bool { return name == "kept" }) {
+		got[directory.path] = directory
 	}
 	if len(got) != 5 {
-		t.Errorf("folders %+v", got)
+		t.Errorf("directories %+v", got)
 	}
 	for path, key := range map[string]string{
 		"/a": "haproxy.config_file", "/b": "haproxy.pid_file", "/c": "sinks.command.config_file", "/d": "sinks.command.pid_file",
 		"/e": "sinks.file.path",
 	} {
-		if folder := got[path]; folder.key != key || folder.mode != fileFolderMode || folder.others != (path == "/d") {
-			t.Errorf("%s: %+v, want key %s", path, folder, key)
+		if d := got[path]; d.key != key || d.mode != fileDirectoryMode || d.others != (path == "/d") {
+			t.Errorf("%s: %+v, want key %s", path, d, key)
 		}
 	}
 }
 
-// The modes of new folders do not depend on the umask.
-func TestNeededFolder_CreatesParents(t *testing.T) {
+// The modes of new directories do not depend on the umask.
+func TestNeededDirectory_CreatesParents(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	file := filepath.Join(t.TempDir(), "new", "deep", "main")
-	folder := neededFolder{key: "sinks.f.path", file: file, path: filepath.Dir(file), mode: fileFolderMode}
-	if missing, err := folder.check(); err != nil || missing != filepath.Dir(folder.path) {
+	directory := neededDirectory{key: "sinks.f.path", file: file, path: filepath.Dir(file), mode: fileDirectoryMode}
+	if missing, err := directory.check(); err != nil || missing != filepath.Dir(directory.path) {
 		t.Errorf("missing is %s, %v", missing, err)
 	}
-	if err := folder.createIfMissing(slog.New(slog.DiscardHandler)); err != nil {
+	if err := directory.createIfMissing(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{folder.path, filepath.Dir(folder.path)} {
-		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != fileFolderMode {
+	for _, dir := range []string{directory.path, filepath.Dir(directory.path)} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != fileDirectoryMode {
 			t.Errorf("%v, %v", info, err)
 		}
 	}
-	if missing, err := folder.check(); err != nil || missing != "" {
+	if missing, err := directory.check(); err != nil || missing != "" {
 		t.Errorf("missing is %s, %v", missing, err)
 	}
 }
 
-// The daemon may have the capability to write to any folder, as with AmbientCapabilities= of systemd.
-func TestNeededFolder_CountsCapabilities(t *testing.T) {
-	const variable = "TEST_NEEDED_FOLDER"
+// The daemon may have the capability to write to any directory, as with AmbientCapabilities= of systemd.
+func TestNeededDirectory_CountsCapabilities(t *testing.T) {
+	const variable = "TEST_NEEDED_DIRECTORY"
 	if dir := os.Getenv(variable); dir != "" {
-		if _, err := stateFolder(dir).check(); err != nil {
+		if _, err := stateDirectory(dir).check(); err != nil {
 			t.Error(err)
 		}
 		return
@@ -94,13 +94,13 @@ func TestNeededFolder_CountsCapabilities(t *testing.T) {
 }
 
 // Each cause has its own reason and remedy, and the error still wraps the cause.
-func TestNeededFolder_Fault(t *testing.T) {
-	folder := neededFolder{key: "haproxy.config_file", file: "/a/b/h.cfg", path: "/a/b"}
+func TestNeededDirectory_Fault(t *testing.T) {
+	directory := neededDirectory{key: "haproxy.config_file", file: "/a/b/h.cfg", path: "/a/b"}
 	remedies := map[string]error{}
 	for _, cause := range []error{
 		syscall.EACCES, syscall.EROFS, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ENOSPC, syscall.EIO,
 	} {
-		err := folder.fault("/a", &fs.PathError{Op: "mkdir", Path: "/a/b", Err: cause})
+		err := directory.fault("/a", &fs.PathError{Op: "mkdir", Path: "/a/b", Err: cause})
 		if _, ok := errors.AsType[*ConfigError](err); !ok || !errors.Is(err, cause) {
 			t.Errorf("%v: got %T", cause, err)
 		}

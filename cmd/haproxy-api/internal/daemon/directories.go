@@ -18,38 +18,38 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
-// Modes of new folders.
+// Modes of new directories.
 const (
-	// fileFolderMode allows HAProxy, which may run as another user, to read its configuration, and nobody else to write it.
-	fileFolderMode = 0o755
-	stateDirMode   = 0o700
+	// fileDirectoryMode allows HAProxy, which may run as another user, to read its configuration, and nobody else to write it.
+	fileDirectoryMode = 0o755
+	stateDirMode      = 0o700
 )
 
-// A neededFolder is a folder that files are written to. A missing one is created, with its parents.
-type neededFolder struct {
+// A neededDirectory is a directory that files are written to. A missing one is created, with its parents.
+type neededDirectory struct {
 	key    string // the key that names it or a file in it
-	file   string // the file; "" if the key names the folder
+	file   string // the file; "" if the key names the directory
 	path   string
 	mode   fs.FileMode
 	others bool // another program writes to it, perhaps as another user
 }
 
-// stateFolder returns the folder of the state store.
-func stateFolder(dir string) neededFolder {
-	return neededFolder{key: "haproxy_api.state_dir", path: dir, mode: stateDirMode}
+// stateDirectory returns the directory of the state store.
+func stateDirectory(dir string) neededDirectory {
+	return neededDirectory{key: "haproxy_api.state_dir", path: dir, mode: stateDirMode}
 }
 
-// sinkFolders returns the folders that the built-in sinks write to. It skips sinks that are kept.
-func sinkFolders(cfg *config.Config, isKept func(sink string) bool) []neededFolder {
-	var all []neededFolder
+// sinkDirectories returns the directories that the built-in sinks write to. It skips sinks that are kept.
+func sinkDirectories(cfg *config.Config, isKept func(sink string) bool) []neededDirectory {
+	var all []neededDirectory
 	for _, name := range sortedKeys(cfg.Sinks) {
 		if isKept(name) {
 			continue
 		}
 		sink := cfg.Sinks[name]
 		for _, f := range configuredFiles(cfg, sink) {
-			all = append(all, neededFolder{
-				key: tableOf("sinks", name) + "." + f.key, file: f.path, path: filepath.Dir(f.path), mode: fileFolderMode,
+			all = append(all, neededDirectory{
+				key: tableOf("sinks", name) + "." + f.key, file: f.path, path: filepath.Dir(f.path), mode: fileDirectoryMode,
 				others: f.key == "pid_file" && isCommandMode(sink),
 			})
 		}
@@ -65,48 +65,48 @@ func isCommandMode(sink config.Component) bool {
 
 // checkForStart is check for the daemon. A file system that is read-only at a restart is no error if the file is there: servers
 // can still be changed in the running HAProxy, and the file is written when that is possible.
-func (f neededFolder) checkForStart(log *slog.Logger) error {
-	_, err := f.check()
-	if _, missing := os.Stat(f.file); f.file != "" && missing == nil && errors.Is(err, syscall.EROFS) {
+func (d neededDirectory) checkForStart(log *slog.Logger) error {
+	_, err := d.check()
+	if _, missing := os.Stat(d.file); d.file != "" && missing == nil && errors.Is(err, syscall.EROFS) {
 		log.Warn("the file system is read-only", "error", err)
 		return nil
 	}
 	return err
 }
 
-// createIfMissing creates the folder if it is missing. It returns a [*ConfigError] if that fails.
-func (f neededFolder) createIfMissing(log *slog.Logger) error {
-	missing, err := f.check()
+// createIfMissing creates the directory if it is missing. It returns a [*ConfigError] if that fails.
+func (d neededDirectory) createIfMissing(log *slog.Logger) error {
+	missing, err := d.check()
 	if missing == "" {
 		return nil //nolint:nilerr // check has reported it, or it is no error
 	}
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(f.path, f.mode); err != nil {
-		return f.fault(missing, err)
+	if err := os.MkdirAll(d.path, d.mode); err != nil {
+		return d.fault(missing, err)
 	}
-	for dir := f.path; ; dir = filepath.Dir(dir) { // whatever the umask, as for files
-		if err := os.Chmod(dir, f.mode); err != nil {
-			return f.fault(dir, err)
+	for dir := d.path; ; dir = filepath.Dir(dir) { // whatever the umask, as for files
+		if err := os.Chmod(dir, d.mode); err != nil {
+			return d.fault(dir, err)
 		}
 		if dir == missing {
 			break
 		}
 	}
-	log.Info("directory created", "file", f.path, "key", f.key)
+	log.Info("directory created", "file", d.path, "key", d.key)
 	return nil
 }
 
-// check returns the topmost folder that has to be created, or "" if the folder exists. It returns a [*ConfigError] if it cannot
-// be created or if no file can be written to it. It changes nothing.
-func (f neededFolder) check() (missing string, err error) {
-	existing := f.path
+// check returns the topmost directory that has to be created, or "" if the directory exists. It returns a [*ConfigError] if it
+// cannot be created or if no file can be written to it. It changes nothing.
+func (d neededDirectory) check() (missing string, err error) {
+	existing := d.path
 	for {
 		info, err := os.Stat(existing)
 		if isMissing(err) && existing != filepath.Dir(existing) {
 			if _, err := os.Lstat(existing); err == nil {
-				return "", f.fault(existing, errDangling)
+				return "", d.fault(existing, errDangling)
 			}
 			missing, existing = existing, filepath.Dir(existing)
 			continue
@@ -115,7 +115,7 @@ func (f neededFolder) check() (missing string, err error) {
 			err = syscall.ENOTDIR
 		}
 		if err != nil {
-			return "", f.fault(existing, err)
+			return "", d.fault(existing, err)
 		}
 		break
 	}
@@ -123,12 +123,12 @@ func (f neededFolder) check() (missing string, err error) {
 	switch {
 	case err == nil:
 		return missing, nil
-	case missing == "" && f.others:
+	case missing == "" && d.others:
 		return "", nil
-	case missing == "" && f.file != "" && access(f.file, unix.W_OK) == nil:
-		return "", nil // such as a file that is mounted into the folder; it is written in place
+	case missing == "" && d.file != "" && access(d.file, unix.W_OK) == nil:
+		return "", nil // such as a file that is mounted into the directory; it is written in place
 	}
-	return "", f.fault(existing, err)
+	return "", d.fault(existing, err)
 }
 
 // access returns why this process has no such access to a path. Capabilities count, which access(2) ignores.
@@ -143,9 +143,9 @@ func isMissing(err error) bool {
 
 var errDangling = errors.New("it is a symbolic link to a path that does not exist")
 
-// fault returns a [*ConfigError] that says why the folder cannot be used. err is the error of the folder at, which may be a
+// fault returns a [*ConfigError] that says why the directory cannot be used. err is the error of the directory at, which may be a
 // parent.
-func (f neededFolder) fault(at string, err error) error {
+func (d neededDirectory) fault(at string, err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		at, err = pathError.Path, pathError.Err
 	}
@@ -164,23 +164,23 @@ func (f neededFolder) fault(at string, err error) error {
 		why = "a name in it is too long"
 		remedy = "name a shorter path"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		why = fmt.Sprintf("the directory %s cannot be created: %v", f.path, err)
+		why = fmt.Sprintf("the directory %s cannot be created: %v", d.path, err)
 		remedy = "free space there, or name another path"
 	default:
 		why = fmt.Sprintf("the directory %s cannot be used: %v", at, err)
 		remedy = "create the directory, or name another path"
 	}
-	return &ConfigError{fmt.Errorf("%s names %s, but %w; %s", f.key, cmp.Or(f.file, f.path), &folderError{why, err}, remedy)}
+	return &ConfigError{fmt.Errorf("%s names %s, but %w; %s", d.key, cmp.Or(d.file, d.path), &directoryError{why, err}, remedy)}
 }
 
-// A folderError is the reason why a folder cannot be used.
-type folderError struct {
+// A directoryError is the reason why a directory cannot be used.
+type directoryError struct {
 	why   string
 	cause error
 }
 
-func (e *folderError) Error() string { return e.why }
-func (e *folderError) Unwrap() error { return e.cause }
+func (e *directoryError) Error() string { return e.why }
+func (e *directoryError) Unwrap() error { return e.cause }
 
 // withReader adds the user to the error of a file that this user may not read.
 func withReader(err error) error {
