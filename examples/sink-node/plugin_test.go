@@ -177,9 +177,9 @@ func TestApply(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	_, err := host.StartSink(t.Context(), options(sdk.Block{"foldr": "x", "keep": 0}, slog.DiscardHandler))
+	_, err := host.StartSink(t.Context(), options(sdk.Block{"directry": "x", "keep": 0}, slog.DiscardHandler))
 	faults, ok := errors.AsType[sdk.Faults](err)
-	if want := "foldr is not a known key; did you mean directory?\n" +
+	if want := "directry is not a known key; did you mean directory?\n" +
 		"keep must be at least 1, not 0\n" +
 		"directory is missing: set it to the directory of the versions"; !ok || faults.Error() != want {
 		t.Errorf("got %v", err)

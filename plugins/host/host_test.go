@@ -275,8 +275,8 @@ func TestStart_FaultsInTheBlock(t *testing.T) {
 		want  sdk.Faults
 	}{
 		{nil, sdk.Faults{{Problem: "directory is missing: say where the notes go"}}},
-		{sdk.Block{"foldr": "x", "greeting": 5}, sdk.Faults{
-			{Key: "foldr", Problem: "is not a known key; did you mean directory?"},
+		{sdk.Block{"directry": "x", "greeting": 5}, sdk.Faults{
+			{Key: "directry", Problem: "is not a known key; did you mean directory?"},
 			{Key: "greeting", Problem: "must be text, not 5"},
 		}},
 	} {

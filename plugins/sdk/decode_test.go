@@ -158,8 +158,8 @@ func TestDecode_EmbeddedStruct(t *testing.T) {
 	if err := Decode(Block{"directory": "f", "port": int64(80)}, &cfg); err != nil || cfg.Directory != "f" || cfg.Port != 80 {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
-	err := Decode(Block{"foldr": "f"}, &cfg)
-	if want := (Faults{{"foldr", "is not a known key; did you mean directory?"}}); !cmp.Equal(err, error(want)) {
+	err := Decode(Block{"directry": "f"}, &cfg)
+	if want := (Faults{{"directry", "is not a known key; did you mean directory?"}}); !cmp.Equal(err, error(want)) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -26,8 +26,8 @@ test('decode reports every fault with its key', (t) => {
     [{ directory: '/x', keep: {} }, ['keep', 'must be a whole number, not a table']],
     [JSON.parse('{"directory":"/x","__proto__":1}'), ['__proto__', 'is not a known key; known are directory, keep']],
     [
-      { foldr: '/x', keeps: 3, tint: 'red', keep: true },
-      ['foldr', 'is not a known key; did you mean directory?'],
+      { directry: '/x', keeps: 3, tint: 'red', keep: true },
+      ['directry', 'is not a known key; did you mean directory?'],
       ['keep', 'must be a whole number, not true'],
       ['keeps', 'is not a known key; did you mean keep?'],
       ['tint', 'is not a known key; known are directory, keep'],

@@ -108,8 +108,8 @@ test('apply responds with a result or a failure', async (t) => {
   await assert.rejects(call(SINK, 'Health'), { code: grpc.status.FAILED_PRECONDITION });
   await assert.rejects(call(PLUGIN, 'Configure', { block: Buffer.from('[]') }), { code: grpc.status.INVALID_ARGUMENT });
 
-  const { faults } = await call(PLUGIN, 'Configure', configuration({ foldr: directory }));
-  assert.deepEqual(faults.map(({ key }) => key), ['foldr', 'directory']);
+  const { faults } = await call(PLUGIN, 'Configure', configuration({ directry: directory }));
+  assert.deepEqual(faults.map(({ key }) => key), ['directry', 'directory']);
   const answer = await call(PLUGIN, 'Configure', configuration({ directory }));
   assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'KIND_SINK', faults: [], failure: null, capabilities: ['CAPABILITY_CHECK'] });
   await assert.rejects(call(PLUGIN, 'Configure', configuration({ directory })), { code: grpc.status.FAILED_PRECONDITION });
