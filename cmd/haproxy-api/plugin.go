@@ -151,7 +151,11 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 	}
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		findings.Conforms = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, report)
+		waiting := func(problems string) {
+			progress.Show("waiting for a snapshot; the source reports: " + engine.OneLine(problems))
+		}
+		source := conformance.Source{Program: program, OnProblem: waiting}
+		findings.Conforms = conformance.CheckSource(cmd.Context(), source, report)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {
