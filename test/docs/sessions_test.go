@@ -44,6 +44,39 @@ const retryingCurl = `
 printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >>"$HOME/.curlrc"
 `
 
+// simulatedConsul is a setup with a stand-in for Consul, of which Debian has no package. It has what the document uses.
+const simulatedConsul = retryingCurl + `
+cat >/tmp/consul.js <<'END'
+const services = {}, waiting = []
+let index = 1
+require("http").createServer(async (req, res) => {
+	const url = new URL(req.url, "http://consul")
+	const name = url.pathname.split("/").pop()
+	const answer = value => {
+		res.setHeader("X-Consul-Index", index)
+		res.end(JSON.stringify(value))
+	}
+	if (req.method == "PUT") {
+		let body = ""
+		for await (const part of req) body += part
+		if (name == "register") services[JSON.parse(body).Name] = JSON.parse(body)
+		else delete services[name]
+		index++
+		waiting.splice(0).forEach(wake => wake())
+		return answer(true)
+	}
+	if (url.searchParams.get("index") >= index) await new Promise(wake => waiting.push(wake))
+	if (url.pathname == "/v1/catalog/services") return answer(Object.fromEntries(Object.keys(services).map(s => [s, []])))
+	if (url.pathname == "/v1/status/leader") return answer("127.0.0.1:8300")
+	const service = services[name] && {...services[name], ID: name, Service: name}
+	answer(service ? [{Node: {Node: "here", Address: "127.0.0.1"}, Service: service, Checks: []}] : [])
+}).listen(8500, "127.0.0.1")
+END
+consul() {
+	[ "$*" = "agent -dev" ] && exec node /tmp/consul.js
+}
+`
+
 // version09 is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
 // started.
 const version09 = `
@@ -147,6 +180,10 @@ var sessions = map[string]session{
 	},
 	"examples/sink-node/README.md": {
 		directory: "examples/sink-node",
+	},
+	"examples/source-consul/README.md": {
+		directory: "examples/source-consul",
+		setup:     simulatedConsul,
 	},
 	"examples/source-etcd/README.md": {
 		directory: "examples/source-etcd",
