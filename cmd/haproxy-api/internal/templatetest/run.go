@@ -24,7 +24,7 @@ type Runner struct {
 	Templates   templates.Config
 	Source      string       // the name of the snapshots' source
 	FixTemplate bool         // the cases cannot replace the main template
-	Update      bool         // write what is rendered as what is wanted
+	Update      bool         // write what is rendered as the expected output
 	Notes       io.Writer    // receives notes about the states
 	Report      func(Result) // is called after each case
 }
@@ -129,7 +129,7 @@ func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error
 	return compareError(wanted, renderErr), nil
 }
 
-// acceptAll writes what was rendered as what is wanted, and returns the paths of the files.
+// acceptAll writes what was rendered as the expected output, and returns the paths of the files.
 func acceptAll(differences []difference) (wrote []string, err error) {
 	for _, d := range differences {
 		if err := d.accept(); err != nil {
