@@ -56,10 +56,10 @@ export async function control(action, { body, ...query } = {}) {
 }
 
 /** How long a test waits for something, in milliseconds. It is generous, because tests do not measure time. */
-export const patience = { timeout: 120_000 }
+export const waitLimit = { timeout: 120_000 }
 
 /** Waits until events arrive. */
-export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)
+export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(waitLimit)
 
 /**
  * Records the tasks of the page. The function that it returns ends that, and returns the longest times in milliseconds that a
