@@ -40,6 +40,7 @@ func newPluginHAProxy() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		Run: func(*cobra.Command, []string) {
+			setGCPercent()
 			serve.Sink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 					sink, err := haproxy.New(env, cfg)
