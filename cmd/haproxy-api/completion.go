@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/scaffold"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
@@ -78,7 +79,7 @@ func completeFlag(opts *options, flag *pflag.Flag) cobra.CompletionFunc {
 	case "log-level":
 		return words("debug", "info", "warn", "error")
 	case "kind":
-		return words("sink", "source")
+		return words(scaffold.Kinds...)
 	case "action":
 		return completeActions
 	case "pipeline":
@@ -132,7 +133,7 @@ func (o *options) completeKey(_ *cobra.Command, _ []string, text string) ([]stri
 	return matching(keys, text), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completeChange completes the number of a change, with what it was. It waits for the daemon only shortly.
+// completeChange completes the number of a change, with what it was. It waits for the daemon for at most a second.
 func (o *options) completeChange(cmd *cobra.Command, args []string, text string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

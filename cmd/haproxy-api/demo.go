@@ -17,9 +17,9 @@ func newDemo(opts *options) *cobra.Command {
 	var port int
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show haproxy-api on this machine: a Sidecar, a few services and a real HAProxy on loopback",
-		Long: "demo starts a Sidecar, a few services whose instances change, and HAProxy, all on 127.0.0.1, and prints the\n" +
-			"address to try. It reads no configuration, and removes all that it created on Ctrl-C. HAProxy must be installed.",
+		Short: "Show haproxy-api on this machine: a Sidecar, a sample service and a real HAProxy on loopback",
+		Long: "demo starts a Sidecar, a sample service whose instances change, and HAProxy, all on 127.0.0.1, and prints what\n" +
+			"to try. It reads no configuration, and removes all that it created on Ctrl-C. HAProxy must be installed.",
 		Example: "  haproxy-api demo\n" +
 			"  haproxy-api demo --follow sidecar:7777   # the services of that Sidecar",
 		Args: noArgs,

@@ -122,8 +122,9 @@ func knownActions() []string {
 	return slices.Compact(known) // other is both
 }
 
-// has reports whether the change has one of the actions, or is an event of one of these kinds. It does if there are none.
-func (o historyOptions) has(c history.Change) bool {
+// matches reports whether the change has one of the actions, or is an event of one of these kinds. Without actions every change
+// matches.
+func (o historyOptions) matches(c history.Change) bool {
 	return len(o.actions) == 0 || c.HasAction(o.actions)
 }
 
@@ -147,7 +148,7 @@ func findChanges(ctx context.Context, client apiclient.Client, o historyOptions,
 			return nil, err
 		}
 		for _, c := range changes {
-			if o.has(c) {
+			if o.matches(c) {
 				all = append(all, display.Change{Pipeline: p.Name, Change: c})
 			}
 		}

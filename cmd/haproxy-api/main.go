@@ -1,5 +1,5 @@
-// Command haproxy-api keeps HAProxy's configuration in sync with a service registry. Each file of this package is one subcommand:
-// it parses flags, calls an internal package and prints the result.
+// Command haproxy-api keeps HAProxy's configuration in sync with a service registry. Each subcommand has a file of this package,
+// which parses flags, calls an internal package and prints the result.
 package main
 
 import (

@@ -14,6 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/conformance"
+	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
@@ -39,6 +40,7 @@ func newPluginHAProxy() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		Run: func(*cobra.Command, []string) {
+			setGCPercent()
 			serve.Sink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 					sink, err := haproxy.New(env, cfg)
@@ -137,17 +139,17 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 		}
 		program.Block[key] = value
 	}
-	findings := doctorReport{Checks: []doctorFinding{}}
+	report := doctorReport{Checks: []doctorFinding{}}
 	progress := terminal.NewProgress(cmd.ErrOrStderr())
 	defer progress.Close()
 	progress.Show("checking " + engine.OneLine(path))
-	report := func(f conformance.Finding) {
-		findings.Checks = append(findings.Checks, newDoctorFinding(f))
-		progress.Hide()
-		defer func() { progress.Show(fmt.Sprintf("%d requirements checked", len(findings.Checks))) }()
+	out := progress.Over(cmd.OutOrStdout())
+	add := func(f conformance.Finding) {
+		report.Checks = append(report.Checks, newDoctorFinding(f))
 		if !inJSON {
-			fmt.Fprintln(cmd.OutOrStdout(), f)
+			fmt.Fprintln(out, f)
 		}
+		progress.Show(fmt.Sprintf("%d requirements checked", len(report.Checks)))
 	}
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
@@ -155,23 +157,23 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 			progress.Show("waiting for a snapshot; the source reports: " + engine.OneLine(problems))
 		}
 		source := conformance.Source{Program: program, OnProblem: waiting}
-		findings.Conforms = conformance.CheckSource(cmd.Context(), source, report)
+		report.Conforms = conformance.CheckSource(cmd.Context(), source, add)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {
 			return err
 		}
-		findings.Conforms = conformance.CheckSink(cmd.Context(), sink, report)
+		report.Conforms = conformance.CheckSink(cmd.Context(), sink, add)
 	default:
 		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind sink or --kind source", path)}
 	}
 	progress.Close()
 	if inJSON {
-		if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
+		if err := printJSON(cmd.OutOrStdout(), report); err != nil {
 			return err
 		}
 	}
-	if !findings.Conforms {
+	if !report.Conforms {
 		hint := ""
 		if len(o.set) == 0 {
 			hint = "; --block KEY=VALUE sets the keys that its configuration needs"
@@ -209,11 +211,6 @@ func kindOf(path, given string) string {
 	if given != "" {
 		return given
 	}
-	name := filepath.Base(path)
-	for _, kind := range []string{"sink", "source"} {
-		if strings.HasPrefix(name, "haproxy-api-"+kind+"-") {
-			return kind
-		}
-	}
-	return ""
+	kind, _, _ := host.ParseProgramName(filepath.Base(path))
+	return kind
 }

@@ -31,7 +31,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 	var update bool
 	cmd := &cobra.Command{
 		Use:   "test DIR",
-		Short: "Render golden cases and compare the results with the wanted ones",
+		Short: "Render golden cases and compare the results with the expected ones",
 		Long: "test renders every case in DIR. A case is DIR itself, or a directory in it, that has a state:\n\n" +
 			"  state.json    the state, or state.yaml: in any form that render reads\n" +
 			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
@@ -65,7 +65,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 		},
 	}
 	selected.register(cmd)
-	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as what is wanted")
+	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as the expected output")
 	return opts.withOutput(cmd)
 }
 

@@ -82,7 +82,7 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 	switch k := f.kind.(type) {
 	case scalar:
 		reference.Type, reference.Choices, reference.IsPath = k.of.name, k.all, k.use != 0
-		if reference.Values = usedAs[k.use]; !slices.Contains([]string{"a string", "true or false"}, k.want) {
+		if reference.Values = usedAs[k.use]; k.want != k.of.anyValue {
 			reference.Values = k.want
 		}
 	case stringTable:

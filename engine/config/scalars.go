@@ -26,17 +26,18 @@ type scalar struct {
 
 // A valueType is what a value is in TOML, YAML and JSON.
 type valueType struct {
-	name  string // for the reference
-	parse func(text string) any
+	name     string // for the reference
+	anyValue string // completes "must be …" for a key that has no further conditions; "" if each key of the type has some
+	parse    func(text string) any
 }
 
 var (
-	stringType  = valueType{"string", parseString}
-	booleanType = valueType{"boolean", parseBool}
-	integerType = valueType{"whole number", parseNumber}
-	numberType  = valueType{"number", parseNumber}
-	sizeType    = valueType{"whole number or string", parseNumber}
-	listType    = valueType{"list of strings", parseList}
+	stringType  = valueType{"string", "a string", parseString}
+	booleanType = valueType{"boolean", "true or false", parseBool}
+	integerType = valueType{"whole number", "", parseNumber}
+	numberType  = valueType{"number", "", parseNumber}
+	sizeType    = valueType{"whole number or string", "", parseNumber}
+	listType    = valueType{"list of strings", "", parseList}
 )
 
 func (s scalar) decode(at path, v any, to *collector) {
@@ -68,7 +69,7 @@ func stringLike(into *string, want string, valid func(string) bool) scalar {
 }
 
 func anyString(into *string) scalar {
-	return stringLike(into, "a string", func(string) bool { return true })
+	return stringLike(into, stringType.anyValue, func(string) bool { return true })
 }
 
 // used returns s as a path with that use.
@@ -136,7 +137,7 @@ func fraction(into *float64) scalar {
 }
 
 func boolean(into *bool) scalar {
-	return newScalar(into, "true or false", booleanType, func(v any) (bool, bool) {
+	return newScalar(into, booleanType.anyValue, booleanType, func(v any) (bool, bool) {
 		b, ok := v.(bool)
 		return b, ok
 	})

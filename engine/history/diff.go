@@ -22,26 +22,43 @@ type Diff struct {
 	Truncated      bool   // Text lacks the rest of the difference
 }
 
-// DiffDocuments returns the difference between the files of two documents. The names of the files are followed by the generation
-// of their document. Its cost is about that of reading both once and of
-// comparing what is between the first and the last line that differ.
+// DiffDocuments returns the difference between the files of two documents. The main files are compared whatever their names are,
+// because the name is that of the template, and companions by name. The names of the files are followed by the generation of their
+// document. Its cost is about that of reading both once and of comparing what is between the first and the last line that differ.
 func DiffDocuments(before, after sdk.Document) Diff {
 	var d Diff
 	var text bytes.Buffer
-	for _, file := range after.Files {
-		if old, ok := find(before.Files, file.Name); ok {
-			d.add(&text, label(before, file.Name), label(after, file.Name), old, file.Content)
-		} else {
+	oldMain, oldCompanions := split(before.Files)
+	newMain, newCompanions := split(after.Files)
+	compare := func(old, file *sdk.File) {
+		switch {
+		case old != nil && file != nil:
+			d.add(&text, label(before, old.Name), label(after, file.Name), old.Content, file.Content)
+		case file != nil:
 			d.add(&text, noFile, label(after, file.Name), nil, file.Content)
+		case old != nil:
+			d.add(&text, label(before, old.Name), noFile, old.Content, nil)
 		}
 	}
-	for _, file := range before.Files {
-		if _, ok := find(after.Files, file.Name); !ok {
-			d.add(&text, label(before, file.Name), noFile, file.Content, nil)
+	compare(oldMain, newMain)
+	for i := range newCompanions {
+		compare(find(oldCompanions, newCompanions[i].Name), &newCompanions[i])
+	}
+	for i := range oldCompanions {
+		if find(newCompanions, oldCompanions[i].Name) == nil {
+			compare(&oldCompanions[i], nil)
 		}
 	}
 	d.Text = text.String()
 	return d
+}
+
+// split returns the main file of a document, or nil if it has no file, and the companions.
+func split(files []sdk.File) (*sdk.File, []sdk.File) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	return &files[0], files[1:]
 }
 
 // noFile stands for a file that one of the documents lacks.
@@ -52,13 +69,14 @@ func label(doc sdk.Document, name string) string {
 	return fmt.Sprintf("%s\tgeneration %d", name, doc.Generation)
 }
 
-func find(files []sdk.File, name string) (content []byte, ok bool) {
-	for _, file := range files {
-		if file.Name == name {
-			return file.Content, true
+// find returns the file with that name, or nil.
+func find(files []sdk.File, name string) *sdk.File {
+	for i := range files {
+		if files[i].Name == name {
+			return &files[i]
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // add appends the difference of one file to text.

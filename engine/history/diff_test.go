@@ -46,6 +46,10 @@ func TestDiffDocuments(t *testing.T) {
 		{"the first document", nil, mainFile("a\n"), "--- /dev/null\n+++ haproxy.cfg\tgeneration 2\n@@ -0,0 +1,1 @@\n+a\n", 1, 0},
 		{"a file less", append(mainFile("a\n"), sdk.File{Name: "x", Content: []byte("b\n")}), mainFile("a\n"),
 			"--- x\tgeneration 1\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-b\n", 0, 1},
+		{"another name of the main file", []sdk.File{{Name: "a", Content: []byte("1\n")}, {Name: "c", Content: []byte("x\n")}},
+			[]sdk.File{{Name: "b", Content: []byte("2\n")}, {Name: "c", Content: []byte("x\n")}},
+			"--- a\tgeneration 1\n+++ b\tgeneration 2\n@@ -1,1 +1,1 @@\n-1\n+2\n", 1, 1},
+		{"only another name", []sdk.File{{Name: "a", Content: []byte("1\n")}}, []sdk.File{{Name: "b", Content: []byte("1\n")}}, "", 0, 0},
 		{"an empty file", nil, mainFile(""), "--- /dev/null\n+++ haproxy.cfg\tgeneration 2\n", 0, 0},
 	} {
 		got := diffFiles(test.before, test.after)

@@ -67,7 +67,7 @@ func degraded(kind, message, action string) Reason {
 // sinkReasons are the problems that the sink reports, and that its program ended several times. The sink of HAProxy says in a
 // fact whether HAProxy runs.
 func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
-	kind, action := ReasonSink, "Remove the cause, which the log of the daemon and that of the program tell more about."
+	kind, action := ReasonSink, "Remove the cause: the log of the daemon and that of the program have the details."
 	const restarted = "HAProxy is started again by itself. Its last messages, here or in the history and the log, say what to " +
 		"correct."
 	switch {

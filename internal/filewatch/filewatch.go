@@ -40,8 +40,8 @@ type Watcher struct {
 	PollOnly bool // use no events of the file system
 }
 
-// Run calls Changed whenever Read returns something else than the time before, which is last at first. Changes that happened
-// before the call therefore count. It blocks until ctx is done. While the system provides no events, only the poll remains.
+// Run calls Changed whenever Read returns another text than before. The first text is compared with last, so that changes before
+// Run count too. It blocks until ctx is done. While the system provides no events, only the poll remains.
 func (w *Watcher) Run(ctx context.Context, last string) {
 	s := newSession(w)
 	defer s.close()

@@ -43,9 +43,9 @@ func main() {
 	}
 }
 
-// notices returns the text.
+// notices returns the content of THIRD-PARTY-NOTICES.
 func notices() ([]byte, error) {
-	standardLibrary, err := standardLibrary()
+	goItself, err := standardLibrary()
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func notices() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return render(slices.Concat([]component{standardLibrary}, modules, libraries))
+	return render(slices.Concat([]component{goItself}, modules, libraries))
 }
 
 // render lists the components, and then each text once with the components that it belongs to.

@@ -201,7 +201,7 @@ func TestCheckSink_FaultyPlugin(t *testing.T) {
 		"exits at start":                     "starts and accepts its configuration",
 		"has no name":                        "reports its name and version",
 		"accepts any key":                    "rejects unknown keys",
-		"forgets the document":               "recognises the document in effect",
+		"forgets the document":               "recognizes the document in effect",
 		"invents actions":                    "applies a document",
 		"is never healthy":                   "is healthy after it applied a document",
 		"does not report its health":         "reports its health before the first document",

@@ -55,8 +55,8 @@ var sinkChecks = []check[*sinkChecker]{
 	{"reports its health before the first document", (*sinkChecker).reportsHealth},
 	{"applies a document", func(c *sinkChecker, ctx context.Context) error { return c.applies(ctx, c.Good[0]) }},
 	{"is healthy after it applied a document", (*sinkChecker).isHealthy},
-	{"recognises the document in effect", func(c *sinkChecker, ctx context.Context) error {
-		return c.recognises(ctx, c.Good[0])
+	{"recognizes the document in effect", func(c *sinkChecker, ctx context.Context) error {
+		return c.recognizes(ctx, c.Good[0])
 	}},
 	{"applies another document", func(c *sinkChecker, ctx context.Context) error { return c.applies(ctx, c.Good[1]) }},
 	{"rejects a bad document", (*sinkChecker).rejects},
@@ -181,7 +181,7 @@ func (c *sinkChecker) applies(ctx context.Context, content string) error {
 	return nil
 }
 
-func (c *sinkChecker) recognises(ctx context.Context, content string) error {
+func (c *sinkChecker) recognizes(ctx context.Context, content string) error {
 	result, err := c.apply(ctx, content)
 	if err == nil && result.Action != sdk.ActionUnchanged {
 		err = fmt.Errorf("for the document in effect it reports %q, not %q: every restart would disturb what it manages",
@@ -211,7 +211,7 @@ func (c *sinkChecker) keepsAfterRejection(ctx context.Context) error {
 	if err := c.isHealthy(ctx); err != nil {
 		return err
 	}
-	return c.recognises(ctx, c.Good[1])
+	return c.recognizes(ctx, c.Good[1])
 }
 
 // checks has the sink check a good and the bad document, and checks that the document in effect stays the same.
@@ -233,7 +233,7 @@ func (c *sinkChecker) checks(ctx context.Context) error {
 			return fmt.Errorf("its check does not reject the bad document: %w", err)
 		}
 	}
-	return c.recognises(ctx, c.Good[1])
+	return c.recognizes(ctx, c.Good[1])
 }
 
 // reportsServers asks for the servers. A sink may be unable to find them out at the moment.
@@ -277,7 +277,7 @@ func (c *sinkChecker) appliesAfterCancel(ctx context.Context) error {
 	if err := c.applies(ctx, c.Good[1]); err != nil {
 		return err
 	}
-	return c.recognises(ctx, c.Good[1])
+	return c.recognizes(ctx, c.Good[1])
 }
 
 // survivesLarge applies a large document. The sink may apply or reject it, but the plugin must still run afterwards.

@@ -14,13 +14,31 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
-// Find returns the path of the program for a plugin type: explicit if it is not empty, else the file haproxy-api-KIND-TYPE in
-// dir, else the one in PATH. kind is "sink" or "source".
+const programPrefix = "haproxy-api-"
+
+// ProgramName returns the file name of the program for a plugin type, haproxy-api-KIND-TYPE. kind is "sink" or "source".
+func ProgramName(kind, pluginType string) string { return programPrefix + kind + "-" + pluginType }
+
+// ParseProgramName returns the kind and the type in a file name that [ProgramName] has returned. ok is false for any other name.
+func ParseProgramName(name string) (kind, pluginType string, ok bool) {
+	rest, ok := strings.CutPrefix(name, programPrefix)
+	if !ok {
+		return "", "", false
+	}
+	kind, pluginType, ok = strings.Cut(rest, "-")
+	if !ok || kind != "sink" && kind != "source" {
+		return "", "", false
+	}
+	return kind, pluginType, true
+}
+
+// Find returns the path of the program for a plugin type: explicit if it is not empty, else the file with its [ProgramName] in
+// dir, else the one in PATH.
 func Find(kind, pluginType, explicit, dir string) (string, error) {
 	if explicit != "" {
 		return explicit, nil
 	}
-	name := "haproxy-api-" + kind + "-" + pluginType
+	name := ProgramName(kind, pluginType)
 	if dir != "" {
 		if path := filepath.Join(dir, name); isFile(path) {
 			return path, nil
@@ -99,11 +117,11 @@ func List(dir string) []Installed {
 		if searched == "" {
 			continue
 		}
-		paths, _ := filepath.Glob(filepath.Join(searched, "haproxy-api-s*-*")) // the only error is one of the pattern
+		paths, _ := filepath.Glob(filepath.Join(searched, programPrefix+"*")) // the only error is one of the pattern
 		for _, path := range paths {
 			name := filepath.Base(path)
-			kind, pluginType, ok := strings.Cut(strings.TrimPrefix(name, "haproxy-api-"), "-")
-			if !ok || kind != "sink" && kind != "source" || seen[name] || !isFile(path) {
+			kind, pluginType, ok := ParseProgramName(name)
+			if !ok || seen[name] || !isFile(path) {
 				continue
 			}
 			seen[name] = true

@@ -38,8 +38,8 @@ func (b block) file() string {
 	return name
 }
 
-// writing returns a script that writes the block to its file.
-func (b block) writing() string {
+// writeScript returns a script that writes the block to its file.
+func (b block) writeScript() string {
 	return fmt.Sprintf("mkdir -p \"$(dirname '%[1]s')\"\ncat >'%[1]s' <<'END OF FILE'\n%[2]sEND OF FILE\n", b.file(), b.text)
 }
 

@@ -36,7 +36,7 @@ func (d debian) run(t *testing.T, blocks []block) error {
 		var err error
 		switch {
 		case b.file() != "":
-			output, err = m.Run(t.Context(), b.writing())
+			output, err = m.Run(t.Context(), b.writeScript())
 		case b.language == "text":
 			err = compareOutput(b.text, output)
 		default:

@@ -13,7 +13,8 @@ import (
 
 // knownHosts are the hosts of external links. Links are not followed.
 var knownHosts = []string{
-	"github.com", "keepachangelog.com", "masterminds.github.io", "opentelemetry.io", "pkg.go.dev", "semver.org",
+	"developer.hashicorp.com", "github.com", "keepachangelog.com", "masterminds.github.io", "opentelemetry.io", "pkg.go.dev",
+	"semver.org",
 }
 
 func newProblem(p *page, line int, format string, args ...any) problem {

@@ -50,8 +50,8 @@ printf 'silent\nshow-error\n' >"$HOME/.curlrc" # no progress, as on a terminal
 cd "$DIRECTORY"
 `
 
-// A running is a session that runs.
-type running struct {
+// A runningSession is a session whose shell has been started.
+type runningSession struct {
 	session
 	home     string
 	stdin    *os.File
@@ -75,7 +75,7 @@ func (s session) run(t *testing.T, blocks []block) error {
 			if err := s.checkFile(b); err != nil {
 				return err
 			}
-			output, err = r.execute(b.writing())
+			output, err = r.execute(b.writeScript())
 		case b.language == "text":
 			err = compareOutput(b.text, output)
 		case b.role == "fails":
@@ -106,7 +106,7 @@ func (s session) checkFile(b block) error {
 }
 
 // start starts the shell and runs the setup.
-func (s session) start(t *testing.T) (*running, error) {
+func (s session) start(t *testing.T) (*runningSession, error) {
 	t.Helper()
 	home := t.TempDir()
 	root, err := filepath.Abs(repository)
@@ -149,7 +149,7 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	_, _ = input.Close(), reports.Close()
-	r := &running{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
+	r := &runningSession{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
@@ -184,7 +184,7 @@ func withoutSettings(environ []string) []string {
 }
 
 // execute runs a script in the shell itself, so that directories, variables and jobs of the shell remain. It returns the output.
-func (r *running) execute(script string) (string, error) {
+func (r *runningSession) execute(script string) (string, error) {
 	r.counted++
 	name := filepath.Join(r.home, fmt.Sprintf("block-%d", r.counted))
 	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
@@ -194,7 +194,7 @@ func (r *running) execute(script string) (string, error) {
 }
 
 // background starts a script that runs until Ctrl-C, in a process group of its own as in another terminal.
-func (r *running) background(script string) (string, error) {
+func (r *runningSession) background(script string) (string, error) {
 	r.counted++
 	name := filepath.Join(r.home, fmt.Sprintf("block-%d", r.counted))
 	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
@@ -214,7 +214,7 @@ until { %[2]s; } 2>/dev/null; do kill -0 $! 2>/dev/null; sleep 0.05; done; echo 
 }
 
 // interrupt is Ctrl-C for what runs in the background. Its programs must end without an error, or with 130 as make does.
-func (r *running) interrupt() error {
+func (r *runningSession) interrupt() error {
 	_, err := r.execute("for pid in ${running:-}; do kill -INT -- -$pid; wait $pid || [ $? = 130 ]; done\n")
 	if err != nil {
 		return fmt.Errorf("after Ctrl-C: %w", err)
@@ -223,7 +223,7 @@ func (r *running) interrupt() error {
 }
 
 // command passes a line to the shell, waits until it is done, and returns the output in the file name.out.
-func (r *running) command(name, line string) (string, error) {
+func (r *runningSession) command(name, line string) (string, error) {
 	result := make(chan error, 1)
 	go func() {
 		_, err := r.stdin.WriteString(line)

@@ -28,8 +28,8 @@ for name in web api; do
 done
 `
 
-// unreleased is a setup that makes go get use the module of this repository instead of the latest release.
-const unreleased = `
+// localModule is a setup that makes go get use the module of this repository instead of the latest release.
+const localModule = `
 go() {
 	if [ "$*" = "get github.com/haproxy-api/haproxy-api@latest" ]; then
 		set -- mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 \
@@ -39,14 +39,47 @@ go() {
 }
 `
 
-// patience is a setup in which curl repeats a request until it succeeds, as a reader does who types slowly.
-const patience = `
+// retryingCurl is a setup in which curl repeats a request until it succeeds: a reader types more slowly than a script.
+const retryingCurl = `
 printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >>"$HOME/.curlrc"
 `
 
-// older is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
-// started.
-const older = `
+// simulatedConsul is a setup with a stand-in for Consul, of which Debian has no package. It has what the document uses.
+const simulatedConsul = retryingCurl + `
+cat >/tmp/consul.js <<'END'
+const services = {}, waiting = []
+let index = 1
+require("http").createServer(async (req, res) => {
+	const url = new URL(req.url, "http://consul")
+	const name = url.pathname.split("/").pop()
+	const answer = value => {
+		res.setHeader("X-Consul-Index", index)
+		res.end(JSON.stringify(value))
+	}
+	if (req.method == "PUT") {
+		let body = ""
+		for await (const part of req) body += part
+		if (name == "register") services[JSON.parse(body).Name] = JSON.parse(body)
+		else delete services[name]
+		index++
+		waiting.splice(0).forEach(wake => wake())
+		return answer(true)
+	}
+	if (url.searchParams.get("index") >= index) await new Promise(wake => waiting.push(wake))
+	if (url.pathname == "/v1/catalog/services") return answer(Object.fromEntries(Object.keys(services).map(s => [s, []])))
+	if (url.pathname == "/v1/status/leader") return answer("127.0.0.1:8300")
+	const service = services[name] && {...services[name], ID: name, Service: name}
+	answer(service ? [{Node: {Node: "here", Address: "127.0.0.1"}, Service: service, Checks: []}] : [])
+}).listen(8500, "127.0.0.1")
+END
+consul() {
+	[ "$*" = "agent -dev" ] && exec node /tmp/consul.js
+}
+`
+
+// version09 is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that
+// it started.
+const version09 = `
 mkdir -p /etc/haproxy-api /etc/haproxy /run/haproxy /run/trial
 cat >/etc/haproxy-api/haproxy-api.toml <<'END'
 [sidecar]
@@ -89,9 +122,10 @@ haproxy-api -f /etc/haproxy-api/haproxy-api.toml render --state http://localhost
 haproxy -f /etc/haproxy/haproxy.cfg -p /run/haproxy/haproxy.pid
 `
 
-// engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of
-// the document for files that exist, and run here what a command runs in a container. test/containers checks the files.
-const engines = daemon + `
+// containerCommands is a setup with replacements for docker and kubectl, which a test machine does not have. They accept the
+// commands of the document for files that exist, and run here what a command runs in a container. test/containers checks the
+// files.
+const containerCommands = daemon + `
 docker() {
 	case "$1 $2" in
 	"build --build-arg") [ -f Dockerfile ] && [ "${*:3}" = "VERSION=$(scripts/version) --tag haproxy-api ." ] ;;
@@ -122,13 +156,13 @@ var sessions = map[string]session{
 	},
 	"docs/containers.md": {
 		directory: ".",
-		setup:     engines,
+		setup:     containerCommands,
 	},
 	"docs/evidence/README.md": {
 		directory: ".",
 	},
 	"docs/migrating.md": {
-		setup: older,
+		setup: version09,
 		// The first haproxy-api of the document is on port 7779, the second one on 7778.
 		ready: "port=7778; [ $(echo $running | wc -w) = 2 ] || port=7779; curl -fsSo /dev/null http://127.0.0.1:$port/ready",
 	},
@@ -136,7 +170,7 @@ var sessions = map[string]session{
 		setup: daemon,
 	},
 	"docs/plugin-authors.md": {
-		setup: unreleased,
+		setup: localModule,
 	},
 	"docs/templates.md": {
 		directory: "examples/templates",
@@ -148,9 +182,13 @@ var sessions = map[string]session{
 	"examples/sink-node/README.md": {
 		directory: "examples/sink-node",
 	},
+	"examples/source-consul/README.md": {
+		directory: "examples/source-consul",
+		setup:     simulatedConsul,
+	},
 	"examples/source-etcd/README.md": {
 		directory: "examples/source-etcd",
-		setup:     patience,
+		setup:     retryingCurl,
 	},
 	"examples/templates/README.md": {
 		directory: "examples/templates",

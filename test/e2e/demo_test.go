@@ -6,11 +6,15 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
+
+// statusAddress is the address in the command that the demo prints.
+var statusAddress = regexp.MustCompile(`status --address (\S+)`)
 
 // The demo needs only HAProxy, which starts and reloads without a warning, and removes everything at the end.
 //
@@ -39,6 +43,13 @@ func TestDemo(t *testing.T) {
 		}
 		return len(hosts) > 2
 	})
+	address := statusAddress.FindStringSubmatch(env.log.String())
+	if address == nil {
+		t.Fatalf("the demo does not name a command that asks it:\n%s", env.log)
+	}
+	if out, err := exec.Command("haproxy-api", "status", "--live", "--address", address[1]).CombinedOutput(); err != nil {
+		t.Errorf("status: %v\n%s", err, out)
+	}
 	if err := env.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

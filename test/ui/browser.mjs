@@ -8,6 +8,7 @@ export const daemonURL = process.env.DAEMON_URL
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    ...waitLimit,
     args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
   })
 
@@ -20,6 +21,7 @@ export const launch = () =>
  */
 export async function open(browser, { answers, hash = '', url = daemonURL, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options })
+  context.setDefaultTimeout(waitLimit.timeout) // also for clicks and the like
   const page = await context.newPage()
   page.faults = []
   page.on('pageerror', (err) => page.faults.push(`script error: ${err.stack}`))
@@ -56,10 +58,10 @@ export async function control(action, { body, ...query } = {}) {
 }
 
 /** How long a test waits for something, in milliseconds. It is generous, because tests do not measure time. */
-export const patience = { timeout: 120_000 }
+export const waitLimit = { timeout: 120_000 }
 
 /** Waits until events arrive. */
-export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)
+export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(waitLimit)
 
 /**
  * Records the tasks of the page. The function that it returns ends that, and returns the longest times in milliseconds that a

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { daemonURL, launch, live, open, patience, traceTasks } from './browser.mjs'
+import { daemonURL, launch, live, open, waitLimit, traceTasks } from './browser.mjs'
 import { calm, empty, hostile, instances, markup, trouble } from './fixtures.mjs'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -30,7 +30,7 @@ async function drawn(page, name = 'overview') {
   await page
     .locator('main h2', { hasText: titles[name] ?? 'Pipeline' })
     .first()
-    .waitFor(patience)
+    .waitFor(waitLimit)
   await page.waitForLoadState('networkidle').catch(() => {}) // the stream of events can keep it busy
 }
 
@@ -67,7 +67,7 @@ for (const colorScheme of ['light', 'dark']) {
 test('the dialogs have no serious fault', async () => {
   const page = await open(browser, { answers: calm(), hash: views.instances })
   await page.locator('td.instance button').first().click()
-  await page.locator('dialog[open]').waitFor(patience)
+  await page.locator('dialog[open]').waitFor(waitLimit)
   await page.evaluate(axe)
   const { violations } = await page.evaluate(() => window.axe.run('dialog'))
   assert.deepEqual(
@@ -83,8 +83,8 @@ test('names and errors that look like HTML are text', async () => {
   const page = await open(browser, { answers })
   for (const [view, hash] of Object.entries(views)) {
     await go(page, hash.replace('/haproxy', `/${name}`), view)
-    await page.locator('main', { hasText: markup }).waitFor(patience)
-    if (view === 'change') await page.locator('.diff code', { hasText: markup }).first().waitFor(patience)
+    await page.locator('main', { hasText: markup }).waitFor(waitLimit)
+    if (view === 'change') await page.locator('.diff code', { hasText: markup }).first().waitFor(waitLimit)
     assert.equal(await page.locator('img').count(), 0, view)
     assert.doesNotMatch(await page.title(), /^broken in/)
   }
@@ -115,23 +115,23 @@ test('a narrow screen does not scroll sideways', async () => {
 
 test('10,000 instances scroll and search without a long task', async (t) => {
   const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
-  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
+  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(waitLimit)
   const stop = await traceTasks(browser, page)
   for (let i = 0; i < 30; i++) {
     await page.mouse.wheel(0, 3000)
     await page.waitForTimeout(16)
   }
   await page.keyboard.press('End')
-  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(patience)
+  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(waitLimit)
   assert.ok((await page.locator('table.instances tr').count()) < 100, 'all rows are in the document')
   assert.equal(await page.locator('table.instances').getAttribute('aria-rowcount'), '10001')
   await page.getByRole('searchbox').pressSequentially('service-123', { delay: 30 })
-  await page.getByText('40 of 10,000 instances').waitFor(patience)
-  await page.locator('td.service', { hasText: 'service-123' }).first().waitFor(patience)
+  await page.getByText('40 of 10,000 instances').waitFor(waitLimit)
+  await page.locator('td.service', { hasText: 'service-123' }).first().waitFor(waitLimit)
   assert.equal(await page.locator('td.service', { hasText: 'service-249' }).count(), 0)
   assert.match(page.url(), /q=service-123$/)
   await page.getByLabel('Status').selectOption('unhealthy')
-  await page.getByText('4 of 10,000 instances').waitFor(patience)
+  await page.getByText('4 of 10,000 instances').waitFor(waitLimit)
   const [busy, wall] = await stop()
   t.diagnostic(`the longest task needed ${busy} ms, and ended after ${wall} ms`)
   assert.ok(busy > 0 && busy <= 200, `a task needed ${busy} ms`)
@@ -141,12 +141,12 @@ test('10,000 instances scroll and search without a long task', async (t) => {
 
 test('the timeline is filtered by action', async () => {
   const page = await open(browser, { answers: calm(), hash: views.changes })
-  await page.locator('.timeline li').nth(5).waitFor(patience)
+  await page.locator('.timeline li').nth(5).waitFor(waitLimit)
   await page.getByRole('link', { name: 'Reload', exact: true }).click()
   await page
     .locator('.timeline li')
     .nth(1)
-    .waitFor({ state: 'detached', ...patience })
+    .waitFor({ state: 'detached', ...waitLimit })
   assert.deepEqual(await page.locator('.timeline .badge').allTextContents(), ['reload'])
   assert.match(page.url(), /action=reload$/)
   await page.context().close()
@@ -154,7 +154,7 @@ test('the timeline is filtered by action', async () => {
 
 test('every problem says what to do', async () => {
   const page = await open(browser, { answers: trouble() })
-  await page.locator('.banner').first().waitFor(patience)
+  await page.locator('.banner').first().waitFor(waitLimit)
   const titles = await page.locator('.banner h2').allTextContents()
   for (const title of [
     'Configuration file refused',
@@ -178,7 +178,7 @@ test('a HAProxy that runs is not said to be down', async () => {
   const answers = trouble()
   answers.status.pipelines.find((p) => p.name === 'batch').facts.haproxy_up = '1'
   const page = await open(browser, { answers })
-  await page.locator('.banner h2', { hasText: 'batch: HAProxy ended several times' }).waitFor(patience)
+  await page.locator('.banner h2', { hasText: 'batch: HAProxy ended several times' }).waitFor(waitLimit)
   assert.equal(await page.locator('.banner h2', { hasText: 'HAProxy is not running' }).count(), 0)
   await page.context().close()
 })
@@ -188,7 +188,7 @@ test('a template that is tried again is not said to be refused', async () => {
   const pipeline = answers.status.pipelines.find((p) => p.template_error)
   for (const reason of pipeline.reasons) if (reason.kind === 'template') reason.kind = 'not_applied'
   const page = await open(browser, { answers })
-  await page.getByText('not applied yet', { exact: true }).waitFor(patience)
+  await page.getByText('not applied yet', { exact: true }).waitFor(waitLimit)
   await page.context().close()
 })
 
@@ -201,7 +201,7 @@ test('an apply is requested by the button', async () => {
   })
   const banner = page.locator('.banner', { hasText: 'batch: HAProxy is not running' })
   await banner.getByRole('button', { name: 'Apply now' }).click()
-  await banner.getByText('apply requested').waitFor(patience)
+  await banner.getByText('apply requested').waitFor(waitLimit)
   assert.deepEqual(methods, ['POST'])
   await page.context().close()
 })
@@ -211,7 +211,7 @@ test('a refused request is shown', async () => {
   const message = 'changes are not allowed from this address: it is not in haproxy_api.allow_from'
   await page.route('**/release', (route) => route.fulfill({ status: 403, json: { errors: [message] } }))
   await page.getByRole('button', { name: 'Release' }).click()
-  await page.locator('.banner', { hasText: message }).waitFor(patience)
+  await page.locator('.banner', { hasText: message }).waitFor(waitLimit)
   await page.context().close()
 })
 
@@ -223,7 +223,7 @@ test('a lost connection is shown, and everything is fetched again after a reset'
   const lost = await open(browser, { answers: calm(), url: daemonURL })
   await lost.route('**/api/v1/events', (route) => route.abort())
   await lost.reload()
-  await lost.locator('.connection', { hasText: 'connection lost' }).waitFor(patience)
+  await lost.locator('.connection', { hasText: 'connection lost' }).waitFor(waitLimit)
   await lost.unroute('**/api/v1/events')
   await live(lost)
 
@@ -236,7 +236,7 @@ test('a lost connection is shown, and everything is fetched again after a reset'
   )
   await lost.reload()
   await drawn(lost)
-  for (const end = Date.now() + patience.timeout; fetched < 3;) {
+  for (const end = Date.now() + waitLimit.timeout; fetched < 3;) {
     assert.ok(Date.now() < end, `fetched ${fetched} times: at the start, when the stream opened, and after the reset`)
     await lost.waitForTimeout(20)
   }
@@ -246,38 +246,38 @@ test('a lost connection is shown, and everything is fetched again after a reset'
 test('the view of a removed pipeline ends', async () => {
   const answers = trouble()
   const page = await open(browser, { answers, hash: '#/pipelines/batch/changes' })
-  await page.locator('.timeline li').first().waitFor(patience)
+  await page.locator('.timeline li').first().waitFor(waitLimit)
   answers.status.pipelines.pop()
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))) // fetches everything again
-  await page.locator('main', { hasText: 'There is no pipeline batch.' }).waitFor(patience)
+  await page.locator('main', { hasText: 'There is no pipeline batch.' }).waitFor(waitLimit)
   assert.equal(await page.locator('.timeline').count(), 0)
   await page.getByRole('link', { name: 'Show the first one' }).click()
-  await page.locator('main h2', { hasText: 'Pipeline' }).waitFor(patience)
-  await page.locator('.timeline li').first().waitFor(patience)
+  await page.locator('main h2', { hasText: 'Pipeline' }).waitFor(waitLimit)
+  await page.locator('.timeline li').first().waitFor(waitLimit)
   assert.deepEqual(page.faults, [])
   await page.context().close()
 })
 
 test('a request that the daemon refuses is no lost connection', async () => {
   const page = await open(browser, { answers: calm() })
-  await page.locator('h1', { hasText: 'In sync' }).waitFor(patience)
+  await page.locator('h1', { hasText: 'In sync' }).waitFor(waitLimit)
   await page.route('**/api/v1/status', (route) => route.fulfill({ status: 401, json: { errors: ['reading needs the token'] } }))
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
-  await page.locator('h1', { hasText: 'The daemon refuses the request' }).waitFor(patience)
-  await page.locator('header', { hasText: 'reading needs the token' }).waitFor(patience)
+  await page.locator('h1', { hasText: 'The daemon refuses the request' }).waitFor(waitLimit)
+  await page.locator('header', { hasText: 'reading needs the token' }).waitFor(waitLimit)
   await page.context().close()
 })
 
 test('instances that cannot be fetched are not asked for all the time', async () => {
   const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
-  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
+  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(waitLimit)
   let asked = 0
   await page.route('**/instances?**', (route) => {
     asked++
     return route.abort()
   })
   await page.keyboard.press('End')
-  await page.locator('main .failure', { hasText: 'no connection' }).waitFor(patience)
+  await page.locator('main .failure', { hasText: 'no connection' }).waitFor(waitLimit)
   const before = asked
   await page.evaluate(
     () =>
@@ -289,22 +289,22 @@ test('instances that cannot be fetched are not asked for all the time', async ()
   )
   assert.ok(asked - before < 10, `asked ${asked - before} times within 30 frames`)
   await page.unroute('**/instances?**')
-  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(patience)
+  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(waitLimit)
   await page.context().close()
 })
 
 test('the newest change has no later one', async () => {
   const page = await open(browser, { answers: calm(), hash: `${root}/changes/46` })
   await page.getByRole('link', { name: 'Later' }).click()
-  await page.locator('h2', { hasText: 'Change 47' }).waitFor(patience)
-  await page.locator('.facts').waitFor(patience)
+  await page.locator('h2', { hasText: 'Change 47' }).waitFor(waitLimit)
+  await page.locator('.facts').waitFor(waitLimit)
   assert.equal(await page.getByRole('link', { name: 'Later' }).count(), 0)
   await page.context().close()
 })
 
 test('the keyboard reaches everything', async () => {
   const page = await open(browser, { answers: trouble() })
-  await page.locator('.banner').first().waitFor(patience)
+  await page.locator('.banner').first().waitFor(waitLimit)
   await page.keyboard.press('Tab')
   assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content')
   await page.keyboard.press('Enter')
@@ -317,7 +317,7 @@ test('the keyboard reaches everything', async () => {
   assert.notEqual(outline, 'none')
   // A new view has the focus.
   await page.getByRole('link', { name: 'Instances', exact: true }).click()
-  await page.locator('table.instances').waitFor(patience)
+  await page.locator('table.instances').waitFor(waitLimit)
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
   await page.context().close()
 })
@@ -329,15 +329,15 @@ test('what has the focus keeps it while the page changes', async () => {
   await release.focus()
   answers.status.pipelines[0].reasons.find(({ kind }) => kind === 'held').message = 'the last instance is gone'
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))) // fetches everything again
-  await page.getByText('the last instance is gone').first().waitFor(patience)
+  await page.getByText('the last instance is gone').first().waitFor(waitLimit)
   assert.ok(await release.evaluate((node) => node === document.activeElement))
   await page.context().close()
 })
 
 test('a daemon without a snapshot shows an empty page', async () => {
   const page = await open(browser, { answers: empty() })
-  await page.getByText('No change yet.').waitFor(patience)
-  await page.locator('h1', { hasText: 'Nothing applied yet' }).waitFor(patience)
+  await page.getByText('No change yet.').waitFor(waitLimit)
+  await page.locator('h1', { hasText: 'Nothing applied yet' }).waitFor(waitLimit)
   const banner = page.locator('.banner')
   assert.equal(await banner.count(), 1) // its reasons are of one kind
   assert.match(await banner.textContent(), /HAProxy is not running.*no document has been applied yet.*first snapshot/)

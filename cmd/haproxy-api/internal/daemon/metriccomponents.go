@@ -17,12 +17,12 @@ func metricComponents(cfgs ...*config.Config) server.Components {
 		}
 		for name, source := range cfg.Sources {
 			sources[name] = true
-			if !slices.Contains([]string{typeSidecarPush, typeSidecarFollow, typeFile}, source.Type) {
+			if !isBuiltIn("source", source.Type) {
 				plugins[name] = true
 			}
 		}
 		for name, sink := range cfg.Sinks {
-			if sink.Type != typeFile {
+			if !isBuiltIn("sink", sink.Type) {
 				plugins[name] = true
 			}
 		}

@@ -68,6 +68,7 @@ func Run(ctx context.Context, out io.Writer, opts Options) error {
 	}
 	fmt.Fprintf(out, "haproxy-api demo: configuration in %s, status page at http://%s/\n",
 		cfg.HAProxy.ConfigFile, listener.Addr())
+	fmt.Fprintf(out, "Run:  %s status --address http://%s     (also explain and history)\n", os.Args[0], listener.Addr())
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -74,12 +74,12 @@ func (s *scenario) events() []event {
 		return func(context.Context) error { s.sidecar.setStatus(name, status); return nil }
 	}
 	return []event{
-		{"web-3 comes", func(ctx context.Context) error { return s.startInstance(ctx, 3) }},
-		{"web-1 drains", setStatus("web-1", sdk.Draining)},
-		{"web-1 goes", func(context.Context) error { s.removeInstance("web-1"); return nil }},
-		{"web-2 turns unhealthy", setStatus("web-2", sdk.Unhealthy)},
-		{"web-2 recovers", setStatus("web-2", sdk.Alive)},
-		{"web-1 comes back, web-3 goes", func(ctx context.Context) error {
+		{"web-3 added", func(ctx context.Context) error { return s.startInstance(ctx, 3) }},
+		{"web-1 draining", setStatus("web-1", sdk.Draining)},
+		{"web-1 removed", func(context.Context) error { s.removeInstance("web-1"); return nil }},
+		{"web-2 unhealthy", setStatus("web-2", sdk.Unhealthy)},
+		{"web-2 alive again", setStatus("web-2", sdk.Alive)},
+		{"web-1 added, web-3 removed", func(ctx context.Context) error {
 			s.removeInstance("web-3")
 			return s.startInstance(ctx, 1)
 		}},
@@ -92,7 +92,7 @@ func (s *scenario) run(ctx context.Context) {
 	if !sleep(ctx, s.pace) {
 		return
 	}
-	s.printAnswers(ctx, "web-1 and web-2 are there")
+	s.printAnswers(ctx, "web-1 and web-2 started")
 	for {
 		for _, event := range s.events() {
 			if !sleep(ctx, s.pace) {

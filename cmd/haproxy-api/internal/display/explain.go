@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// Without Full, explain shows the first of these.
+	// Explain shows only the first of these unless it is asked for everything.
 	shownCommands  = 8
 	shownDiffLines = 40
 

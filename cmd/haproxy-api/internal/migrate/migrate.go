@@ -46,7 +46,7 @@ func (f Finding) Place() string {
 }
 
 // Find returns the findings for a configuration file and the environment, and for the templates that the file names, in the order
-// of their places. With states it also renders the templates. It cannot go on only if ctx is done.
+// of their places. With states it also renders the templates. The only error is that of a done ctx.
 func Find(ctx context.Context, file string, environ []string, all []states.State) ([]Finding, error) {
 	content, _ := os.ReadFile(file) // Load reports the error
 	cfg, err := config.Load(config.Options{File: file, Named: true, Environ: environ, Paths: daemon.ComponentPaths})

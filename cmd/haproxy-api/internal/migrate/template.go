@@ -192,17 +192,17 @@ func (m *masker) mask(text string) string {
 	}
 }
 
-// masked are the characters that end a word or have a meaning in a configuration. In the text of an action they are replaced by
-// private characters, from firstMask on.
+// maskedChars end a word or have a meaning in a configuration. In the text of an action they are replaced by characters of
+// Unicode's private use area, from firstMask on.
 const (
-	masked    = " \t\r\n\"'\\#$"
-	firstMask = '\uE000'
+	maskedChars = " \t\r\n\"'\\#$"
+	firstMask   = '\uE000'
 )
 
 func maskWord(text string) string {
 	return strings.Map(func(r rune) rune {
-		if i := strings.IndexRune(masked, r); i >= 0 && r != '\n' {
-			return firstMask + rune(i) //nolint:gosec // an index of masked
+		if i := strings.IndexRune(maskedChars, r); i >= 0 && r != '\n' {
+			return firstMask + rune(i) //nolint:gosec // an index of maskedChars
 		}
 		return r
 	}, text)
@@ -210,8 +210,8 @@ func maskWord(text string) string {
 
 func unmask(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= firstMask && r < firstMask+rune(len(masked)) {
-			return rune(masked[r-firstMask])
+		if r >= firstMask && r < firstMask+rune(len(maskedChars)) {
+			return rune(maskedChars[r-firstMask])
 		}
 		return r
 	}, text)

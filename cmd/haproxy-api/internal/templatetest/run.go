@@ -2,7 +2,6 @@ package templatetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
@@ -24,7 +24,7 @@ type Runner struct {
 	Templates   templates.Config
 	Source      string       // the name of the snapshots' source
 	FixTemplate bool         // the cases cannot replace the main template
-	Update      bool         // write what is rendered as what is wanted
+	Update      bool         // write what is rendered as the expected output
 	Notes       io.Writer    // receives notes about the states
 	Report      func(Result) // is called after each case
 }
@@ -129,7 +129,7 @@ func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error
 	return compareError(wanted, renderErr), nil
 }
 
-// acceptAll writes what was rendered as what is wanted, and returns the paths of the files.
+// acceptAll writes what was rendered as the expected output, and returns the paths of the files.
 func acceptAll(differences []difference) (wrote []string, err error) {
 	for _, d := range differences {
 		if err := d.accept(); err != nil {
@@ -157,21 +157,13 @@ func findCases(dir string) ([]goldenCase, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, withoutPath(err))
+		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, replace.Cause(err))
 	}
 	if len(cases) == 0 {
 		return nil, fmt.Errorf("there is no case in %s: a case is a directory with a state.json and the expected rendering in "+
 			"want.cfg; see 'haproxy-api template test --help'", dir)
 	}
 	return cases, nil
-}
-
-// withoutPath removes the path from a file error, which the caller's message names already.
-func withoutPath(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
 }
 
 func (c goldenCase) hasOne(pattern string) bool {

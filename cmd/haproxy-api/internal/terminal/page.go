@@ -17,7 +17,7 @@ type Page struct {
 }
 
 // NewPage returns an empty page for w.
-func NewPage(w io.Writer) *Page { return &Page{Palette: PaletteFor(w), width: widthOf(w)} }
+func NewPage(w io.Writer) *Page { return &Page{Palette: PaletteFor(w), width: wrapWidth(w)} }
 
 // NewPlainPage returns an empty page without colors whose lines are wrapped at that width; 0 for no limit.
 func NewPlainPage(width int) *Page { return &Page{width: width} }

@@ -56,8 +56,8 @@ func TestScreen_AppendsToFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out.String() != "first\nsecond\n" || widthOf(&out) != 0 {
-		t.Errorf("wrote %q, width %d", &out, widthOf(&out))
+	if out.String() != "first\nsecond\n" || wrapWidth(&out) != 0 {
+		t.Errorf("wrote %q, width %d", &out, wrapWidth(&out))
 	}
 }
 

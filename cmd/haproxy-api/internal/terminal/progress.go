@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"golang.org/x/term"
 )
 
 // progressDelay is how long a command may take before its progress is shown.
@@ -30,10 +29,8 @@ type Progress struct {
 // NewProgress returns a progress on w. Close must be called when the command is done.
 func NewProgress(w io.Writer) *Progress {
 	p := &Progress{w: w}
-	if file, ok := w.(*os.File); ok && os.Getenv("TERM") != "dumb" {
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
-			p.width = cmp.Or(width, 80) // a pseudo-terminal may have no size
-		}
+	if width, _, ok := sizeOf(w); ok && os.Getenv("TERM") != "dumb" {
+		p.width = cmp.Or(width, 80)
 	}
 	return p
 }

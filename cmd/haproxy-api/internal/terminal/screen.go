@@ -23,7 +23,7 @@ func (s *Screen) Show(p *Page) error {
 		return err
 	}
 	lines := strings.SplitAfter(strings.TrimSuffix(p.String(), "\n"), "\n")
-	if height := heightOf(s.w); height > 2 && len(lines) > height-1 {
+	if _, height, ok := sizeOf(s.w); ok && height > 2 && len(lines) > height-1 {
 		lines = append(lines[:height-2], "…")
 	}
 	var out strings.Builder

@@ -20,28 +20,21 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// widthOf returns the width at which text for w is wrapped; 0 if w is no terminal, and text is not wrapped.
-func widthOf(w io.Writer) int {
-	file, ok := w.(*os.File)
-	if !ok {
-		return 0
+// sizeOf returns the size of w in characters. ok is false if w is no terminal. A pseudo-terminal may have the size 0.
+func sizeOf(w io.Writer) (width, height int, ok bool) {
+	file, isFile := w.(*os.File)
+	if !isFile {
+		return 0, 0, false
 	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil || width <= 0 {
+	width, height, err := term.GetSize(int(file.Fd()))
+	return width, height, err == nil
+}
+
+// wrapWidth returns the width at which text for w is wrapped, and 0 if it is not wrapped because the width is unknown.
+func wrapWidth(w io.Writer) int {
+	width, _, ok := sizeOf(w)
+	if !ok || width <= 0 {
 		return 0
 	}
 	return min(max(width, minWidth), maxWidth)
-}
-
-// heightOf returns the number of lines that w shows, or 0 if w is no terminal.
-func heightOf(w io.Writer) int {
-	file, ok := w.(*os.File)
-	if !ok {
-		return 0
-	}
-	_, height, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		return 0
-	}
-	return height
 }
