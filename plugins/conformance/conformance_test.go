@@ -158,7 +158,10 @@ func sinkWith(t *testing.T, fault string) Sink {
 	return Sink{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_DIRECTORY=" + directory},
+			Path:    self,
+			Env: []string{
+				"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_DIRECTORY=" + directory,
+			},
 			Block: sdk.Block{"directory": directory},
 		},
 		Good: [2]string{"first", "second"}, Bad: "bad", large: largeFor(fault),
