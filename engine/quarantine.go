@@ -34,7 +34,7 @@ func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 // keep sharing their instances.
 type inspector struct {
 	own   ownAddresses
-	known map[string]inspected // by service
+	known map[string]*inspected // by service
 }
 
 // inspected is a service before and after validation.
@@ -56,11 +56,14 @@ func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
 	}
 	snap.Changed = encodable(snap.Changed)
 	snap.Last = i.cleanChange(snap.Last)
-	var services []sdk.Service
-	known := make(map[string]inspected, len(snap.Services))
+	services := slices.Grow([]sdk.Service(nil), len(snap.Services))
+	known := make(map[string]*inspected, len(snap.Services))
 	for _, svc := range snap.Services {
 		was := i.known[svc.Name]
-		if !snapshots.ShareInstances(svc, was.raw) {
+		switch {
+		case was == nil:
+			was = i.inspectService(svc, sdk.Service{})
+		case !snapshots.ShareInstances(svc, was.raw):
 			was = i.inspectService(svc, was.clean)
 		}
 		known[svc.Name] = was
@@ -89,8 +92,8 @@ func (i *inspector) cleanChange(c *sdk.Change) *sdk.Change {
 }
 
 // inspectService validates svc. The result shares with before, the last valid one, what has not changed.
-func (i *inspector) inspectService(svc, before sdk.Service) inspected {
-	result := inspected{raw: svc, clean: sdk.Service{Name: svc.Name}}
+func (i *inspector) inspectService(svc, before sdk.Service) *inspected {
+	result := &inspected{raw: svc, clean: sdk.Service{Name: svc.Name}}
 	if reason := serviceFault(&svc); reason != "" {
 		result.found.quarantined = []Quarantined{{Service: shown(svc.Name), Reason: reason}}
 	}

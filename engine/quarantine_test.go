@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -327,6 +329,23 @@ func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	after, out := Quarantine(snap)
 	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
 		t.Error("the snapshot was copied")
+	}
+}
+
+// A snapshot in which nothing has changed allocates little for each service, and nothing for each instance.
+func TestInspector_Memory(t *testing.T) {
+	var i inspector
+	snap := manyInstances()
+	i.inspect(snap)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	i.inspect(snap)
+	runtime.ReadMemStats(&after)
+	size := unsafe.Sizeof(snap.Services[0])
+	times := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(snap.Services)) / float64(size)
+	t.Logf("%.1f times its size for each service", times)
+	if times > 4 {
+		t.Errorf("inspecting an unchanged service allocates %.1f times its size", times)
 	}
 }
 

@@ -30,11 +30,16 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 		next = p.reconcilePending(ctx)
 	}
 	next = next.earlier(p.rereadPending(ctx))
+	p.recordSuccess()
+	p.supersedeOthers()
+	return next
+}
+
+// recordSuccess records the time if the sink is in sync.
+func (p *pipeline) recordSuccess() {
 	if p.state.isSettled() {
 		p.state.status.LastSuccess = time.Now()
 	}
-	p.supersedeOthers()
-	return next
 }
 
 // handle updates the state for the event and publishes the status. It applies documents only if the sink may have lost them.
@@ -119,6 +124,7 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 	switch {
 	case err == nil:
 		p.promoteCandidate()
+		p.recordSuccess()
 		p.publish() // finding the nondeterministic lines may take long
 		p.reportNondeterminism(ctx, s.active.template, snap)
 		return nil

@@ -104,8 +104,9 @@ func ordered(services []sdk.Service) []sdk.Service {
 // selectUsable sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of
 // them do. It notes which ones it ignores.
 func (s *services) selectUsable(svc sdk.Service) {
-	var alive []sdk.Instance
-	var offers []string
+	// A copy, since templates can call methods that modify the times of instances. It is kept, so it has no room for more.
+	alive := make([]sdk.Instance, 0, len(svc.Instances))
+	offers := make([]string, 0, len(svc.Instances))
 	for _, inst := range svc.Instances {
 		if inst.IsAlive() && len(inst.Ports) > 0 {
 			alive = append(alive, inst)
@@ -113,7 +114,7 @@ func (s *services) selectUsable(svc sdk.Service) {
 		}
 	}
 	usual := majority(offers)
-	var chosen []sdk.Instance
+	chosen := alive[:0]
 	notef := func(format string, args ...any) {
 		s.ignored[svc.Name] = append(s.ignored[svc.Name], fmt.Sprintf(format, args...))
 	}
@@ -188,8 +189,9 @@ func offeredPorts(inst sdk.Instance) string {
 
 // assignPorts assigns every exported service port to the service with the oldest instance, and notes which others claim it.
 func (s *services) assignPorts() {
-	s.portOwners, s.ownedPorts, s.conflicts = map[int64]string{}, map[string]string{}, nil
-	claimants := map[int64][]string{}
+	n := len(s.claims) // most services have one port
+	s.portOwners, s.ownedPorts, s.conflicts = make(map[int64]string, n), make(map[string]string, n), nil
+	claimants := make(map[int64][]string, n)
 	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
 		for _, port := range s.claims[name].ports {
 			claimants[port] = append(claimants[port], name)

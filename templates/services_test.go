@@ -238,6 +238,19 @@ func TestRender_SnapshotIsNotModified(t *testing.T) {
 	}
 }
 
+// The usable instances are kept, and take no more memory than those of the snapshot.
+func TestServices_Memory(t *testing.T) {
+	snap, room, instances := large(), 0, 0
+	s := newServices(snap, nil)
+	for _, svc := range snap.Services {
+		room += cap(s.usable[svc.Name])
+		instances += len(svc.Instances)
+	}
+	if room != instances {
+		t.Errorf("there is room for %.2f instances for each one", float64(room)/float64(instances))
+	}
+}
+
 // There is a note about a service whose living instances have no port.
 func TestServices_ServicesWithoutUsablePorts(t *testing.T) {
 	with := func(ports ...sdk.Port) sdk.Instance {

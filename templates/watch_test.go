@@ -43,7 +43,7 @@ func startWatch(t *testing.T, set *Set, w filewatch.Watcher) <-chan struct{} {
 // await loads the set at every change, until it renders to want. It returns the number of changes until then.
 func await(t *testing.T, set *Set, changes <-chan struct{}, want string) int {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	var got string
 	for n := 1; ; n++ {
 		select {

@@ -24,7 +24,7 @@ type explainOptions struct {
 func newExplain(opts *options) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
-		Use:        "explain [GENERATION]",
+		Use:        "explain [NUMBER]",
 		SuggestFor: []string{"why"},
 		Short:      "Explain a change: what triggered it, what was done, and why not less",
 		Long: "explain shows the newest change of a pipeline, or the one with the number that history and the log give: what\n" +

@@ -108,7 +108,7 @@ func manPage(cmd *cobra.Command, date time.Time) []byte {
 		m.entry(bold(row[0]), row[1])
 	}
 	m.section("FILES")
-	m.entry(bold("haproxy-api.toml"), "The configuration, in the working directory, unless --config-file or "+config.EnvFile+
+	m.entry(bold(config.DefaultFile), "The configuration, in the working directory, unless --config-file or "+config.EnvFile+
 		" names another file.")
 	m.entry(bold("/etc/haproxy-api/haproxy-api.toml"), "The configuration of the service that the packages install.")
 	if cmd.HasExample() {

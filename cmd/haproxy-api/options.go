@@ -35,7 +35,7 @@ type options struct {
 
 func (o *options) register(flags *pflag.FlagSet) {
 	o.flags = flags
-	flags.StringVarP(&o.configFile, "config-file", "f", "haproxy-api.toml", "configuration `FILE` in TOML, YAML or JSON")
+	flags.StringVarP(&o.configFile, "config-file", "f", config.DefaultFile, "configuration `FILE` in TOML, YAML or JSON")
 	flags.StringP("follow", "F", "", "follow the Sidecar at `HOST:PORT` instead of waiting for pushes")
 	flags.String("log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
 	flags.String("log-format", "", "log in this `FORMAT`: text or json")

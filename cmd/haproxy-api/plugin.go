@@ -40,6 +40,7 @@ func newPluginHAProxy() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		Run: func(*cobra.Command, []string) {
+			setGCPercent()
 			serve.Sink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 					sink, err := haproxy.New(env, cfg)
@@ -152,7 +153,11 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 	}
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		report.Conforms = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, add)
+		waiting := func(problems string) {
+			progress.Show("waiting for a snapshot; the source reports: " + engine.OneLine(problems))
+		}
+		source := conformance.Source{Program: program, OnProblem: waiting}
+		report.Conforms = conformance.CheckSource(cmd.Context(), source, add)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {

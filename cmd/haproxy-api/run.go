@@ -29,6 +29,7 @@ func newRun(opts *options) *cobra.Command {
 // runDaemon runs the daemon. The service manager is told why it ends, because its own display may lack the log of a process that
 // ends at once.
 func runDaemon(cmd *cobra.Command, opts *options) error {
+	setGCPercent()
 	cfg, err := opts.load()
 	if err != nil {
 		systemd.FromEnvironment(slog.Default()).Failed(err)

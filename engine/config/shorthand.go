@@ -1,21 +1,21 @@
 package config
 
-// The names that the tables sidecar and haproxy define in the general form.
+// The names of what the tables sidecar and haproxy define in the general form.
 const (
-	shortSource   = "sidecar"
-	shortSink     = "haproxy"
-	shortPipeline = "haproxy"
+	ShorthandSource   = "sidecar"
+	ShorthandSink     = "haproxy"
+	shorthandPipeline = "haproxy"
 )
 
 // expandShorthand adds the source, sink and pipeline that the tables sidecar and haproxy define: see [Load].
 func (c *Config) expandShorthand(l *loader) {
 	pipeline := len(l.names("pipelines")) == 0 || l.sets("haproxy")
 	if pipeline || l.sets("sidecar") {
-		define(l, c.Sources, path{"sources", shortSource}, "sidecar", c.shortSource())
+		define(l, c.Sources, path{"sources", ShorthandSource}, "sidecar", c.shorthandSource())
 	}
 	if pipeline {
-		define(l, c.Sinks, path{"sinks", shortSink}, "haproxy", c.shortSink())
-		define(l, c.Pipelines, path{"pipelines", shortPipeline}, "haproxy", c.shortPipeline())
+		define(l, c.Sinks, path{"sinks", ShorthandSink}, "haproxy", c.shorthandSink())
+		define(l, c.Pipelines, path{"pipelines", shorthandPipeline}, "haproxy", c.shorthandPipeline())
 	}
 }
 
@@ -27,7 +27,7 @@ func define[T any](l *loader, into map[string]T, at path, table string, v T) {
 	into[at[1]] = v
 }
 
-func (c *Config) shortSource() Source {
+func (c *Config) shorthandSource() Source {
 	s := c.Sidecar
 	content := map[string]any{
 		"resync_interval": s.ResyncInterval.String(),
@@ -52,7 +52,7 @@ func anyList(list []string) []any {
 	return all
 }
 
-func (c *Config) shortSink() Component {
+func (c *Config) shorthandSink() Component {
 	h := c.HAProxy
 	content := map[string]any{
 		"reload_interval": h.ReloadInterval.String(),
@@ -71,10 +71,10 @@ func (c *Config) shortSink() Component {
 	return Component{Type: "haproxy", Block: content}
 }
 
-func (c *Config) shortPipeline() Pipeline {
+func (c *Config) shorthandPipeline() Pipeline {
 	h := c.HAProxy
 	return Pipeline{
-		Source: shortSource, Sink: shortSink, Template: h.Template, Watch: h.Watch, Delims: []string{"{{", "}}"},
+		Source: ShorthandSource, Sink: ShorthandSink, Template: h.Template, Watch: h.Watch, Delims: []string{"{{", "}}"},
 		BindIP: h.BindIP, UseHostnames: h.UseHostnames, User: h.User, Group: h.Group,
 	}
 }

@@ -58,8 +58,8 @@ func (c *Config) validatePipelines(l *loader) {
 		}
 	}
 	users := map[string]string{} // by sink
-	if _, short := c.Pipelines[shortPipeline]; short && !l.sets("pipelines", shortPipeline) {
-		users[shortSink] = "the table haproxy"
+	if _, short := c.Pipelines[shorthandPipeline]; short && !l.sets("pipelines", shorthandPipeline) {
+		users[ShorthandSink] = "the table haproxy"
 	}
 	for _, name := range l.names("pipelines") {
 		at, sink := path{"pipelines", name}, c.Pipelines[name].Sink

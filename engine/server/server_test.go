@@ -202,7 +202,7 @@ func TestHealth_HasTheFormOfVersion09(t *testing.T) {
 	s := newTestServer(t, true)
 	s.emit()
 	// The engine records the outcome a moment after Apply returns.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		if code, _ := s.ask("GET", "/ready"); code == 200 || time.Now().After(deadline) {
 			break
 		}
@@ -227,7 +227,7 @@ func TestHealth_FailedApply(t *testing.T) {
 	s.sink.setFault(sdk.Rejectf("line 3 is wrong"), "")
 	s.emit()
 	want := `{"errors":["the last configuration could not be applied: line 3 is wrong"]}`
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if code, body := s.ask("GET", "/health"); code == 500 && body == want {
 			return
 		}
@@ -255,7 +255,7 @@ func TestPipelines_Status(t *testing.T) {
 func (s *testServer) waitForPipeline(t *testing.T, is func(Pipeline) bool) Pipeline {
 	t.Helper()
 	var got []Pipeline
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		_, body := s.ask("GET", "/api/v1/pipelines")
 		got = nil
 		if err := json.Unmarshal([]byte(body), &got); err != nil {

@@ -35,7 +35,11 @@ func TestStatus_DaemonSourceAndPipeline(t *testing.T) {
 	}
 	// A snapshot that changes nothing is a snapshot, and no change.
 	env.emit(3)
-	status = env.waitForStatus(func(s Status) bool { return s.Sources[0].LastSnapshot.After(*source.LastSnapshot) })
+	env.waitForStatus(func(s Status) bool {
+		last := s.Sources[0].LastSnapshot
+		return last.After(*source.LastSnapshot) && env.engine.Status()[0].LastSuccess.After(*last) // the pipeline is done with it
+	})
+	status = env.waitForStatus(func(Status) bool { return true })
 	if after := status.Pipelines[0]; after.LastChange.Generation != first.Generation || !after.Since.Equal(*p.Since) {
 		t.Errorf("after a snapshot without a change: %+v", after)
 	}

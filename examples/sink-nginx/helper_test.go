@@ -51,7 +51,7 @@ func newTestEnv(t *testing.T) *testEnv {
 	cfg := defaults()
 	cfg.Binary = nginxBinary(t)
 	cfg.ConfigFile = filepath.Join(t.TempDir(), "nginx.conf")
-	cfg.ReloadTimeout = 20 * time.Second
+	cfg.CheckTimeout, cfg.ReloadTimeout = time.Minute, time.Minute
 	cfg, err := cfg.withPaths()
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func (b *testEnv) answers(want string) {
 
 func (b *testEnv) get(path string) string {
 	b.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get("http://" + b.address + path)
 	if err != nil {
 		b.Fatal(err)
@@ -177,7 +177,7 @@ func listen(t *testing.T, address string) net.Listener {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if is() {
 			return
 		}

@@ -131,7 +131,7 @@ func (b *testEnv) plugin() *host.Sink {
 }
 
 func (b *testEnv) block() sdk.Block {
-	return sdk.Block{"config_file": b.cfg.ConfigFile, "binary": b.cfg.Binary}
+	return sdk.Block{"config_file": b.cfg.ConfigFile, "binary": b.cfg.Binary, "reload_timeout": b.cfg.ReloadTimeout.String()}
 }
 
 func TestPlugin_NginxGoesOn(t *testing.T) {

@@ -112,9 +112,9 @@ func TestApply_KeepsPermissions(t *testing.T) {
 // nginx -t accepts a port in use, since that is usually nginx's own; only the reload fails.
 func TestApply_RestoresWhatNginxCannotLoad(t *testing.T) {
 	b := newTestEnv(t)
-	b.cfg.ReloadTimeout = 5 * time.Second // it tries for 2.5
+	b.applied(b.sink(), document(b.conf("old", "")), sdk.ActionRestart)
+	b.cfg.ReloadTimeout = 10 * time.Second // nginx tries for 2.5
 	s := b.sink()
-	b.applied(s, document(b.conf("old", "")), sdk.ActionRestart)
 	other := listen(t, freeAddress(t))
 	doc := document(b.conf("new", "server { listen "+other.Addr().String()+"; }"))
 

@@ -102,6 +102,7 @@ endpoints = [%q]
 type = "nginx"
 binary = %q
 config_file = %q
+reload_timeout = "1m"
 on_exit = "stop"
 
 [pipelines.web]
@@ -141,7 +142,7 @@ func (s *testEnv) backend(answer string) string {
 }
 
 func (s *testEnv) get(address string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + address)
 	if err != nil {
 		return "", err
@@ -164,9 +165,10 @@ func (s *testEnv) answers(want string) {
 
 func (s *testEnv) healthy() {
 	s.Helper()
-	if got, err := s.get(s.api + "/health"); err != nil {
-		s.Errorf("the daemon's health is %v: %s", err, got)
-	}
+	s.eventually("the daemon is healthy", func() bool {
+		_, err := s.get(s.api + "/health")
+		return err == nil
+	})
 }
 
 func (s *testEnv) eventually(what string, is func() bool) {

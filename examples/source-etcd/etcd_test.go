@@ -66,7 +66,7 @@ func (e *etcd) start() {
 	if err := e.cmd.Start(); err != nil {
 		e.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(e.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(e.Context(), 2*time.Minute)
 	defer cancel()
 	if _, err := e.client.Get(ctx, "any", clientv3.WithSerializable()); err != nil {
 		e.Fatalf("etcd does not come up: %v", err)

@@ -102,12 +102,37 @@ func (a *recorder) silence() {
 
 func (a *recorder) logs(line string) {
 	a.Helper()
+	a.eventually("the log has "+line, func() bool { return strings.Contains(a.log.String(), line) })
+}
+
+func (a *recorder) eventually(what string, is func() bool) {
+	a.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if strings.Contains(a.log.String(), line) {
+		if is() {
 			return
 		}
 	}
-	a.Fatalf("the log never has %q:\n%s", line, a.log.String())
+	a.Fatalf("never: %s; the log is\n%s", what, a.log.String())
+}
+
+// outages returns how often etcd was away according to the log, and fails the test if one outage is logged twice. On a busy
+// machine etcd may also be too slow, which counts as well.
+func (a *recorder) outages() (n int) {
+	a.Helper()
+	away := false
+	for line := range strings.Lines(a.log.String()) {
+		switch {
+		case strings.Contains(line, "etcd responds again"):
+			away = false
+		case strings.Contains(line, "etcd does not respond"):
+			if away {
+				a.Errorf("one outage is logged twice:\n%s", a.log.String())
+			}
+			away = true
+			n++
+		}
+	}
+	return n
 }
 
 // logBuffer is a log for concurrent use.
@@ -228,17 +253,15 @@ func TestWatch_EtcdUnreachable(t *testing.T) {
 	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 200 * time.Millisecond})
 	a.next("web/one/a:1")
 	for n := range 2 {
+		before := a.outages()
 		e.kill()
-		a.logs("etcd does not respond")
+		a.eventually("the outage is logged", func() bool { return a.outages() > before })
 		e.start()
 		a.silence()
 		e.put("/services/web/one/a", instance(2+n))
 		a.next(fmt.Sprintf("web/one/a:%d", 2+n))
-		if got := strings.Count(a.log.String(), "etcd does not respond"); got != n+1 {
-			t.Errorf("etcd was away %d times, and that was logged %d times", n+1, got)
-		}
-		a.logs("etcd responds again")
 	}
+	a.logs("etcd responds again")
 	if strings.Contains(a.log.String(), "etcd returned an error") {
 		t.Error("something else was logged than that etcd was away")
 	}

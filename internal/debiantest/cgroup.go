@@ -27,7 +27,7 @@ func removeCgroup(cgroup string) error {
 	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.kill"), []byte("1"), 0); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		events, err := os.ReadFile(filepath.Join(cgroup, "cgroup.events"))
 		if err != nil {
 			return err

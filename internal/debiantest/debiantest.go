@@ -113,6 +113,9 @@ func install(t testing.TB, packages []string) string {
 	return dir
 }
 
+// bootLimit is how long a machine may take to boot, and to power off, while other tests use the processors.
+const bootLimit = 3 * time.Minute
+
 // Boot starts systemd as process 1 and waits until the system is up, that is until multi-user.target is reached. The machine
 // needs the packages systemd, systemd-sysv and dbus. It has a network of its own that consists of the loopback interface only. It
 // is powered off when the test ends.
@@ -153,7 +156,7 @@ func (m *Machine) powerOn(t testing.TB) {
 		defer close(m.ended)
 		_ = cmd.Wait() // by powerOff
 	}()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(bootLimit)
 	for time.Now().Before(deadline) {
 		if m.leader = child(cmd.Process.Pid); m.leader != 0 {
 			if _, err := m.Run(t.Context(), "systemctl is-active --quiet multi-user.target"); err == nil {
@@ -177,7 +180,7 @@ func (m *Machine) powerOff(t testing.TB) {
 	}
 	select {
 	case <-m.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(bootLimit):
 		t.Errorf("the machine did not power off; killing it: %v", m.nspawn.Kill())
 		<-m.ended
 	}

@@ -136,16 +136,13 @@ func TestClaim_WaitsForSlowStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "plugin")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nsleep 3\nexec "+self+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	directory := t.TempDir()
 	if err := os.WriteFile(filepath.Join(directory, "taken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		Name: "edge", Path: self, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		startWait: time.Nanosecond, claimWait: time.Minute, // every start is a slow one
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +156,7 @@ func TestClaim_WaitsForSlowStart(t *testing.T) {
 // The wait for a slow start must not delay the rest of the daemon for long.
 func TestClaim_WaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &supervisor{firstStart: make(chan struct{})}
+		s := &supervisor{opts: Options{}.withDefaults(), firstStart: make(chan struct{})}
 		began := time.Now()
 		if err := s.awaitFirstStart(t.Context()); err != nil {
 			t.Error(err)
@@ -180,7 +177,7 @@ func TestClaim_PluginHangs(t *testing.T) {
 			directory := t.TempDir()
 			sink, err := StartSink(t.Context(), Options{
 				Name: "edge", Path: self, Block: sdk.Block{"directory": directory}, RetryStart: retryStart,
-				Log: slog.New(slog.DiscardHandler),
+				Log: slog.New(slog.DiscardHandler), startWait: time.Minute,
 			})
 			if err != nil {
 				t.Fatal(err)

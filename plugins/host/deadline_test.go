@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -60,6 +61,7 @@ func (p *rawPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.Client
 
 func (p *rawPlugin) call(name string) {
 	if p.hangs == name {
+		fmt.Fprintln(os.Stderr, name, "hangs")
 		select {}
 	}
 }
@@ -137,10 +139,22 @@ func shortContext(t *testing.T) context.Context {
 
 // The start ends, and with it the process, whichever of its calls hangs.
 func TestStart_PluginHangsInACall(t *testing.T) {
-	for call, ctx := range map[string]context.Context{"Attach": t.Context(), "Configure": shortContext(t)} {
-		if _, err := StartSink(ctx, rawOptions(t, call)); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s hangs: %v", call, err)
-		}
+	if _, err := StartSink(t.Context(), rawOptions(t, "Attach")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Attach hangs: %v", err)
+	}
+	options, log := rawOptions(t, "Configure"), &logBuffer{}
+	options.Log = slog.New(slog.NewTextHandler(log, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := StartSink(ctx, options)
+		ended <- err
+	}()
+	eventually(t, "Configure hangs", func() bool { return strings.Contains(log.String(), "Configure hangs") })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Configure hangs: %v", err)
 	}
 }
 
@@ -194,18 +208,33 @@ func TestApply_IgnoredCancellation(t *testing.T) {
 	}
 }
 
+// cancelApply cancels an Apply when the plugin has begun with it, and returns its error.
+func cancelApply(t *testing.T, sink *Sink, log *logBuffer) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := sink.Apply(ctx, document("wait"))
+		ended <- err
+	}()
+	eventually(t, "the plugin applies the document", func() bool { return strings.Contains(log.String(), "msg=waiting") })
+	cancel()
+	return <-ended
+}
+
 // The host waits for the response of a cancelled Apply, which may have applied the document.
 func TestApply_ResponseAfterCancellation(t *testing.T) {
-	sink, _, _ := startNotes(t, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err := sink.Apply(ctx, document("wait"))
+	sink, _, log := startNotes(t, nil)
+	err := cancelApply(t, sink, log)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "no longer waits") { // the plugin's cause, not ours
 		t.Errorf("got %v", err)
 	}
 	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
 		t.Error(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
 	if _, err := sink.Apply(ctx, document("text")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -226,7 +255,7 @@ func TestSink_ResponseAtTheDeadline(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(directory, "waits"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 			defer cancel()
 			if err := call(sink, ctx); err == nil || !strings.HasSuffix(err.Error(), "process 7 has it") || ctx.Err() != nil {
 				t.Errorf("got %v; %v", err, ctx.Err())

@@ -58,12 +58,13 @@ func TestLongCall_UnresponsivePluginIsKilled(t *testing.T) {
 	for name, call := range longCalls {
 		t.Run(name, func(t *testing.T) {
 			sink := startWithShortTimeouts(t, 100*time.Millisecond)
+			before := sink.PID()
 			if err := call(sink, t.Context(), document("hang")); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 			<-sink.Restarted()
-			if _, err := sink.Apply(t.Context(), document("text")); err != nil {
-				t.Error(err)
+			if after := pidOf(t, sink); after == before { // another long call could seem to hang on a busy machine
+				t.Errorf("still process %d", after)
 			}
 		})
 	}

@@ -69,6 +69,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "busy":
 		return sdk.Result{}, sdk.RetryAfter(errors.New("busy"), time.Minute)
 	case "wait":
+		n.env.Log.Info("waiting")
 		<-ctx.Done()
 		return sdk.Result{}, context.Cause(ctx)
 	case "slow":

@@ -40,7 +40,7 @@ func TestRestart_HangingPlugin(t *testing.T) {
 	}
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: self, Block: sdk.Block{"directory": t.TempDir()}, Log: slog.New(slog.DiscardHandler),
-		pingInterval: 20 * time.Millisecond, pingTimeout: time.Second,
+		pingInterval: 20 * time.Millisecond, pingTimeout: 5 * time.Second, // a plugin on a busy machine must not seem to hang
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +83,7 @@ func TestRetryStart_FailingStart(t *testing.T) {
 	directory := t.TempDir()
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: path, Block: sdk.Block{"directory": directory}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
+		startWait: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -206,13 +207,14 @@ func TestDetach_EndsPlugin(t *testing.T) {
 func TestRetryStart_SlowFailureIsLogged(t *testing.T) {
 	directory := t.TempDir()
 	path := filepath.Join(directory, "plugin")
-	script := "#!/bin/sh\n[ -e " + directory + "/again ] && exec sleep 1000\n: > " + directory + "/again\nsleep 3\nexit 42\n"
+	script := "#!/bin/sh\n[ -e " + directory + "/again ] && exec sleep 1000\n: > " + directory + "/again\nexit 42\n"
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	log := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: path, Log: slog.New(slog.NewTextHandler(log, nil)), RetryStart: true,
+		startWait: time.Nanosecond, // every start is a slow one
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -25,7 +26,7 @@ func startWithMark(t *testing.T, mark string, retryStart bool) (*Sink, string, *
 	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: self, Block: sdk.Block{"directory": filepath.Dir(path)}, RetryStart: retryStart,
-		Log: slog.New(slog.NewTextHandler(buffer, nil)),
+		Log: slog.New(slog.NewTextHandler(buffer, nil)), startWait: time.Minute,
 	})
 	if err == nil {
 		t.Cleanup(func() { _ = sink.Close() })

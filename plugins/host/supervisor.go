@@ -48,6 +48,8 @@ type Options struct {
 	event func(sdk.Event) // called with an event that a sink reports; does not block
 	// The following replace the constants in tests; zero for the constant.
 	protocol      int
+	startWait     time.Duration
+	claimWait     time.Duration
 	pingInterval  time.Duration
 	pingTimeout   time.Duration
 	slowCall      time.Duration
@@ -57,6 +59,8 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	o.protocol = cmp.Or(o.protocol, wire.ProtocolVersion)
+	o.startWait = cmp.Or(o.startWait, startWait)
+	o.claimWait = cmp.Or(o.claimWait, claimWait)
 	o.pingInterval = cmp.Or(o.pingInterval, pingInterval)
 	o.pingTimeout = cmp.Or(o.pingTimeout, pingTimeout)
 	o.slowCall = cmp.Or(o.slowCall, slowCall)
@@ -118,7 +122,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 
 	var tooLong <-chan time.Time
 	if opts.RetryStart {
-		tooLong = time.After(startWait)
+		tooLong = time.After(s.opts.startWait)
 	}
 	var err error
 	select {
@@ -127,7 +131,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-tooLong:
-		s.recordNotStarted("plugin is slow to start", fmt.Errorf("the start takes longer than %s", startWait))
+		s.recordNotStarted("plugin is slow to start", fmt.Errorf("the start takes longer than %s", s.opts.startWait))
 		go func() {
 			<-s.firstStart
 			if s.firstErr != nil && life.Err() == nil {
@@ -266,7 +270,7 @@ func (s *supervisor) requireClaim() *process {
 
 // awaitFirstStart waits for the first start, but not longer than claimWait, and returns the error of its claim.
 func (s *supervisor) awaitFirstStart(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.claimWait)
 	defer cancel()
 	select {
 	case <-s.firstStart:

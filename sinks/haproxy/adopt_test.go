@@ -191,7 +191,7 @@ func TestReplace_MasterWithoutItsSocket(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	before := r.running(s)
-	s.controller.(*process.Managed).ResponseTimeout = time.Second
+	s.controller.(*process.Managed).ResponseTimeout = 5 * time.Second
 	check(t, os.Remove(r.path("haproxy.master.sock")))
 	if p := problems(t, s); !strings.Contains(p, "does not answer on its master socket") {
 		t.Errorf("without the socket the problems are %q", p)

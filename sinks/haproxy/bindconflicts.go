@@ -18,25 +18,24 @@ func Conflicts(files []sdk.File) [][2]sdk.Position {
 	}
 	main := files[0]
 	var found [][2]sdk.Position
-	var before []listen.Listener
-	byPort := map[uint16][]int{} // of before, those with one port
-	var ranges []int             // of before, all others
-	for _, l := range listen.Listeners(main.Content) {
+	all := listen.Listeners(main.Content)
+	byPort := make(map[uint16][]int, len(all)) // of those before, those with one port
+	var ranges []int                           // of those before, all others
+	for n, l := range all {
 		candidates := slices.Concat(byPort[l.Low], ranges)
 		if l.IsRange() {
-			candidates = indexes(len(before))
+			candidates = indexes(n)
 		}
 		for _, i := range candidates {
-			if before[i].Section != l.Section && before[i].Shares(l) {
-				found = append(found, [2]sdk.Position{position(before[i], main.Name), position(l, main.Name)})
+			if all[i].Section != l.Section && all[i].Shares(l) {
+				found = append(found, [2]sdk.Position{position(all[i], main.Name), position(l, main.Name)})
 			}
 		}
 		if l.IsRange() {
-			ranges = append(ranges, len(before))
+			ranges = append(ranges, n)
 		} else {
-			byPort[l.Low] = append(byPort[l.Low], len(before))
+			byPort[l.Low] = append(byPort[l.Low], n)
 		}
-		before = append(before, l)
 	}
 	return found
 }

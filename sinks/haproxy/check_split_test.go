@@ -18,7 +18,7 @@ func (r *testEnv) countChecks() func() int {
 	log := r.path("checks")
 	script := r.path("counting-haproxy")
 	text := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' -c '*) echo >>%s ;; esac\nexec %s \"$@\"\n", log, r.cfg.Binary)
-	check(r.t, os.WriteFile(script, []byte(text), 0o700))
+	writeProgram(r.t, script, []byte(text))
 	r.cfg.Binary = script
 	return func() int {
 		content, _ := os.ReadFile(log)

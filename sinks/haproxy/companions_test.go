@@ -192,9 +192,10 @@ func TestCompanions_RolledBack(t *testing.T) {
 	}
 
 	// A document with which HAProxy does not stay up: its files replaced those of the previous one.
-	dies := r.luaThat("core.register_task(function() core.msleep(1500) os.exit(3) end)")
-	dying := withGlobal(r.withMap("other.map", "two"), "    lua-load "+dies+"\n")
+	line, end := r.ending(3)
+	dying := withGlobal(r.withMap("other.map", "two"), line)
 	r.apply(s, dying, sdk.ActionReload)
+	end()
 	awaitLost(t, lost)
 	r.wantServed("one")
 	eventually(t, "the files are those of the document before", func() bool { return r.has("routes.map") && !r.has("other.map") })

@@ -104,7 +104,7 @@ func TestConflicts_SecondHAProxy(t *testing.T) {
 				program := r.path("other")
 				content, err := os.ReadFile(findIt(t, r.cfg.Binary))
 				check(t, err)
-				check(t, os.WriteFile(program, content, 0o700))
+				writeProgram(t, program, content)
 				return r.startBeside(program, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stale")))
 			},
 		} {
@@ -184,7 +184,7 @@ func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
 
 		second := r.observingSink()
 		if m, ok := second.controller.(*process.Managed); ok {
-			m.ResponseTimeout = time.Second
+			m.ResponseTimeout = 5 * time.Second
 		}
 		_, err := second.Apply(t.Context(), document("two"))
 		check(t, err)

@@ -141,7 +141,7 @@ func TestEvents_CrashLoop(t *testing.T) {
 	s := r.sink()
 	events := eventsOf(s)
 	crashes := withGlobal(r.document("one"), "    lua-load "+
-		r.luaThat("core.register_task(function() core.msleep(1000) os.exit(7) end)")+"\n")
+		r.luaThat("core.register_task(function() core.msleep(2500) os.exit(7) end)")+"\n")
 	r.apply(s, crashes, sdk.ActionRestart)
 	eventually(t, "HAProxy was started again often", func() bool { return s.state.Load().restarts > crashLoopEnds })
 	eventually(t, "HAProxy runs again", func() bool { return s.state.Load().running.Alive() })

@@ -177,10 +177,10 @@ func TestUnresolvedHostnames_Persist(t *testing.T) {
 	checked := r.path("checked.log")
 	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
-	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
+	writeProgram(t, r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
 for arg; do case $1$arg in -c*/.haproxy.cfg*) cat "$arg" >>%s;; esac; done
 exec %s "$@"
-`, checked, binary), 0o755))
+`, checked, binary))
 	b := r.named("b")
 	s := r.sink()
 	deadNames(s)
@@ -242,9 +242,9 @@ func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
 	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))
 	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
-	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
+	writeProgram(t, r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
 exec unshare -rm sh -c 'mount --bind %s /etc/hosts && exec %s "$@"' sh "$@"
-`, hosts, binary), 0o755))
+`, hosts, binary))
 	s := r.sink()
 	s.resolver.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return nil, &net.DNSError{IsNotFound: true}

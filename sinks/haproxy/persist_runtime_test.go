@@ -14,10 +14,10 @@ import (
 func (r *testEnv) gated() (shut, open func()) {
 	r.t.Helper()
 	gate, script := r.path("gate"), r.path("haproxy-gated")
-	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
+	writeProgram(r.t, script, fmt.Appendf(nil, `#!/bin/sh
 if [ "$1" = -c ]; then while [ -e %s ]; do sleep 0.02; done; fi
 exec %s "$@"
-`, gate, r.cfg.Binary), 0o700))
+`, gate, r.cfg.Binary))
 	r.cfg.Binary = script
 	r.t.Cleanup(func() { _ = os.Remove(gate) })
 	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }

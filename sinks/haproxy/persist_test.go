@@ -156,7 +156,7 @@ func (r *testEnv) counting() (checks func() int) {
 	r.t.Helper()
 	counts, script := r.path("checks"), r.path("haproxy-counting")
 	check(r.t, os.WriteFile(counts, nil, 0o600))
-	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
+	writeProgram(r.t, script, fmt.Appendf(nil, `#!/bin/sh
 if [ "$1" = -c ]; then
 	echo check >> %s
 	while [ -e %s ]; do sleep 0.02; done
@@ -165,7 +165,7 @@ if [ "$1" = -c ]; then
 	done
 fi
 exec %s "$@"
-`, counts, r.path("gate"), r.cfg.Binary), 0o700))
+`, counts, r.path("gate"), r.cfg.Binary))
 	r.cfg.Binary = script
 	r.t.Cleanup(func() { _ = os.Remove(r.path("gate")) })
 	return func() int {

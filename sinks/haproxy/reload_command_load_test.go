@@ -32,10 +32,10 @@ func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 			r := newTestEnv(t)
 			master := r.startMaster("one", append(test.args(r), "-f", r.cfg.ConfigFile)...)
 			s := r.sink()
-			s.controller.(*process.Command).ResponseTimeout = 2 * time.Second
 			two := r.document("two")
 			r.apply(s, two, sdk.ActionReload)
 			r.wantServed("two")
+			s.controller.(*process.Command).ResponseTimeout = 2 * time.Second
 			for range 2 {
 				_, err := s.Apply(t.Context(), r.unloadable("three"))
 				if _, refused := errors.AsType[*process.LoadError](err); !refused || errors.Is(err, sdk.ErrRejected) {
@@ -158,12 +158,12 @@ func TestReloadCommand_VisibleHAProxyHasEnded(t *testing.T) {
 	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	s.controller.(*process.Command).ResponseTimeout = time.Second
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	pids := r.running(s).Pids
 	s.change.Lock()
 	check(t, syscall.Kill(pids[0], syscall.SIGKILL))
 	eventually(t, "HAProxy has ended", func() bool { return !procinfo.Exists(pids[0]) })
+	s.controller.(*process.Command).ResponseTimeout = time.Second
 	s.change.Unlock()
 	if _, err := s.Apply(t.Context(), r.document("three")); err == nil {
 		t.Error("a HAProxy that does not run was reloaded")

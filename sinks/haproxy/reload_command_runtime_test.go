@@ -111,13 +111,13 @@ func (r *testEnv) rejectingCheck() (words string) {
 	words = r.path("words")
 	check(r.t, os.WriteFile(words, nil, 0o600))
 	script := r.path("haproxy-that-may-refuse")
-	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/bash
+	writeProgram(r.t, script, fmt.Appendf(nil, `#!/bin/bash
 for argument in "$@"; do
 	if [ "$argument" = -c ]; then checks=yes; fi
 done
 if [ "$checks" ] && grep -qFf %s "${@: -1}"; then echo '[ALERT] (1) : config : no'; exit 1; fi
 exec %s "$@"
-`, words, r.cfg.Binary), 0o700))
+`, words, r.cfg.Binary))
 	r.cfg.Binary = script
 	return words
 }

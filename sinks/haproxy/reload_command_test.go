@@ -93,7 +93,7 @@ func TestReloadCommand_Fails(t *testing.T) {
 			r.useCommands09()
 			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
 			s := r.sink()
-			s.controller.(*process.Command).ResponseTimeout = time.Second
+			s.controller.(*process.Command).ResponseTimeout = 5 * time.Second
 			one := r.daemonDocument("one")
 			r.apply(s, one, sdk.ActionRestart)
 			_, err := s.Apply(t.Context(), r.daemonDocument("two"))

@@ -39,6 +39,15 @@ func (r *testEnv) luaThat(does string) string {
 	return path
 }
 
+// ending returns a line of a global section with which HAProxy ends with that exit code once end is called.
+func (r *testEnv) ending(code int) (line string, end func()) {
+	r.t.Helper()
+	file := r.path("end")
+	lua := r.luaThat(fmt.Sprintf("core.register_task(function()\n  while not io.open(%q) do core.msleep(50) end\n"+
+		"  os.exit(%d)\nend)", file, code))
+	return "    lua-load " + lua + "\n", func() { check(r.t, os.WriteFile(file, nil, 0o600)) }
+}
+
 func withGlobal(doc sdk.Document, lines string) sdk.Document {
 	return edited(doc, "global\n", "global\n"+lines)
 }
@@ -229,10 +238,11 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	r.apply(s, good, sdk.ActionRestart)
 	r.awaitProven(s)
 
-	bad := withGlobal(r.document("two"), "    lua-load "+
-		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n")
+	line, end := r.ending(7)
+	bad := withGlobal(r.document("two"), line)
 	bad.Generation = 42
 	r.apply(s, bad, sdk.ActionReload)
+	end()
 	l := awaitLost(t, lost)
 	if started := events.await(t, sdk.EventRestarted); started.Generation != 41 {
 		t.Errorf("got %+v", started)
@@ -274,9 +284,10 @@ func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
 
 	s := r.sink()
 	lost := lostBy(s)
-	bad := withGlobal(r.document("two"), "    lua-load "+
-		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n")
+	line, end := r.ending(7)
+	bad := withGlobal(r.document("two"), line)
 	r.apply(s, bad, sdk.ActionReload)
+	end()
 	if l := awaitLost(t, lost); !isNotLoaded(l.Err) || l.Generation != 41 || l.Digest != bad.Digest {
 		t.Errorf("lost %+v", l)
 	}
@@ -297,8 +308,9 @@ func TestRollBack_ToTheFirstDocument(t *testing.T) {
 	good := r.document("one")
 	good.Generation = 41
 	r.apply(s, good, sdk.ActionRestart)
-	r.apply(s, withGlobal(r.document("two"), "    lua-load "+
-		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n"), sdk.ActionReload)
+	line, end := r.ending(7)
+	r.apply(s, withGlobal(r.document("two"), line), sdk.ActionReload)
+	end()
 	if l := awaitLost(t, lost); !isNotLoaded(l.Err) || l.Generation != 41 {
 		t.Errorf("lost %+v", l)
 	}
@@ -377,7 +389,7 @@ func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
 		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)
 	s := r.sink()
-	s.controller.(*process.Command).ResponseTimeout = time.Second
+	s.controller.(*process.Command).ResponseTimeout = 5 * time.Second
 	lost, events := lostBy(s), eventsOf(s)
 	s.commitStage = func(st *stage.Stage) error {
 		main := string(st.Files()[0].Content)

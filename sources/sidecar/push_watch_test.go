@@ -287,7 +287,7 @@ func TestPush_DrainedRetries(t *testing.T) {
 	}))
 	defer server.Close()
 	s := sidecartest.New(sidecartest.Options{
-		PushTimeout: 100 * time.Millisecond, RetryPause: time.Millisecond, Listeners: []string{server.URL + "/update"},
+		PushTimeout: 2 * time.Second, RetryPause: time.Millisecond, Listeners: []string{server.URL + "/update"},
 	})
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 
 const (
 	version   = "1.2.3-test"
-	waitLimit = time.Minute
+	waitLimit = 2 * time.Minute
 )
 
 // An image is what the Dockerfile builds.

@@ -24,7 +24,7 @@ import (
 )
 
 // waitLimit bounds the wait for a condition. It is generous, because other tests may use the processors.
-const waitLimit = time.Minute
+const waitLimit = 2 * time.Minute
 
 // service is the service haproxy-api in a machine, with the instances that HAProxy sends requests to.
 type service struct {

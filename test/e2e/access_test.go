@@ -120,9 +120,10 @@ func TestAccess_TLS(t *testing.T) {
 		out, err := env.command(args...).CombinedOutput()
 		return string(out), err
 	}
-	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy  healthy ") {
-		t.Errorf("status: %v\n%s", err, out)
-	}
+	env.eventually("healthy", func() bool {
+		out, err := run(append(args, "status")...)
+		return err == nil && strings.Contains(out, "haproxy  healthy ")
+	})
 	if out, err := run(append(args, "check", "--live")...); err != nil || !strings.Contains(out, "no faults") {
 		t.Errorf("check --live: %v\n%s", err, out)
 	}

@@ -42,10 +42,7 @@ func (b *barrier) haproxyOption() string {
 	}
 	script := fmt.Sprintf("#!/bin/bash\nwhile [ \"$1\" = -c ] && [ -e %q ]; do touch %q; sleep 0.02; done\nexec %q \"$@\"\n",
 		b.env.path("barrier"), b.env.path(b.waiting), program)
-	b.env.write("held-haproxy", script)
-	if err := os.Chmod(b.env.path("held-haproxy"), 0o755); err != nil {
-		b.env.t.Fatal(err)
-	}
+	b.env.writeProgram("held-haproxy", script)
 	return "haproxy.binary=" + b.env.path("held-haproxy")
 }
 

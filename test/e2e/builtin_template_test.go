@@ -22,10 +22,7 @@ func strictHAProxy(t *testing.T) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "haproxy")
-	script := fmt.Sprintf("#!/bin/sh\nexec %q -dW \"$@\"\n", program)
-	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, path, fmt.Sprintf("#!/bin/sh\nexec %q -dW \"$@\"\n", program))
 	return path
 }
 
@@ -51,6 +48,7 @@ func TestBuiltinTemplate_NoHAProxyWarnings(t *testing.T) {
 			env.waitAnswer(8000, "a")
 			env.startInstance("api", "b", 8001)
 			env.waitAnswer(8001, "b")
+			env.waitApplied() // a reload is counted after HAProxy answers
 			if env.fact("reloads") != 1 {
 				t.Errorf("%d reloads, want one for the new service", env.fact("reloads"))
 			}

@@ -40,7 +40,7 @@ func (c *chaos) input() string { return fmt.Sprintf("page %d", c.inputs) }
 func (c *chaos) changeInput() {
 	c.inputs++
 	if c.rand.IntN(2) == 0 {
-		c.env.write(chaosInput, c.input())
+		c.env.writeInPlace(chaosInput, c.input())
 	} else {
 		c.env.write(chaosInput+".new", c.input())
 		_ = os.Rename(c.env.path(chaosInput+".new"), c.env.path(chaosInput))

@@ -439,7 +439,7 @@ func (c *chaos) fill() {
 func (c *chaos) configure(line, instead string) {
 	content := strings.Replace(c.config, line, instead, 1)
 	if c.rand.IntN(2) == 0 {
-		c.env.write("haproxy-api.toml", content)
+		c.env.writeInPlace("haproxy-api.toml", content)
 		return
 	}
 	c.env.write("haproxy-api.toml.new", content)
@@ -469,7 +469,7 @@ func (c *chaos) breakTemplate() {
 func (c *chaos) save(content string) {
 	c.rejection = ""
 	if c.rand.IntN(2) == 0 {
-		c.env.write("haproxy.tmpl", content)
+		c.env.writeInPlace("haproxy.tmpl", content)
 		return
 	}
 	c.env.write("haproxy.tmpl.new", content)

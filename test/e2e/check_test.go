@@ -166,12 +166,12 @@ func TestCheck_AddressesOfTheDocument(t *testing.T) {
 	env.startInstance("web", "a", 8000)
 	env.start()
 	env.waitAnswer(8000, "a")
-	env.startInstance("chat", "c", 7790)
-	listener, err := net.Listen("tcp", net.JoinHostPort(env.ip, "7790"))
+	listener, err := net.Listen("tcp", net.JoinHostPort(env.ip, "7790")) // before HAProxy can
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
+	env.startInstance("chat", "c", 7790)
 	report := env.check(env.directory, "--state", env.sidecar.URL("/state.json"))
 	if len(report.Faults) > 0 {
 		t.Errorf("faults %q", report.Faults)

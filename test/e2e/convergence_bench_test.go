@@ -18,8 +18,8 @@ import (
 // BenchmarkConverge measures the time from the POST of a change of one instance to the first answer of that instance through
 // HAProxy, one change after the other, while timestamps move; see [largeCatalogue]. Creating the push is not measured. It
 // compares this with one "haproxy -c" of the same configuration and with the same change through HAProxy's runtime API, both
-// measured in the same run. MiB is the memory of daemon and plugin at the end, and cpu_ms the processor time of both for one
-// change, with the writes to disk.
+// measured in the same run. RSS_MiB and PSS_MiB are the resident and the proportional memory of daemon and plugin at the end, and
+// cpu_ms the processor time of both for one change, with the writes to disk.
 func BenchmarkConverge(b *testing.B) {
 	for _, size := range []struct{ services, instances int }{{10, 5}, {100, 10}, {500, 20}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
@@ -41,7 +41,8 @@ func BenchmarkConverge(b *testing.B) {
 			}
 			c.waitPersisted()
 			cpu = c.processorTime() - cpu
-			after, memory := c.metricSums(), residentKiB(c.cmd.Process.Pid)+residentKiB(c.pluginPID())
+			after, daemon, plugin := c.metricSums(), c.cmd.Process.Pid, c.pluginPID()
+			resident, proportional := residentKiB(daemon)+residentKiB(plugin), proportionalKiB(daemon)+proportionalKiB(plugin)
 			p50, check, raw := median(took), c.checkTime(), c.runtimeCommandTime()
 			b.ReportMetric(milliseconds(p50), "p50_ms")
 			b.ReportMetric(milliseconds(check), "haproxy-c_ms")
@@ -52,7 +53,8 @@ func BenchmarkConverge(b *testing.B) {
 			for what, since := range after {
 				b.ReportMetric(1000*(since.seconds-before[what].seconds)/(since.count-before[what].count), what+"_ms")
 			}
-			b.ReportMetric(float64(memory)/1024, "MiB")
+			b.ReportMetric(float64(resident)/1024, "RSS_MiB")
+			b.ReportMetric(float64(proportional)/1024, "PSS_MiB")
 			b.ReportMetric(milliseconds(cpu)/float64(len(took)), "cpu_ms")
 		})
 	}

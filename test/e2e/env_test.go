@@ -101,10 +101,41 @@ pid_file = %q
 
 func (env *testEnv) path(name string) string { return filepath.Join(env.directory, name) }
 
+// write replaces a file. The daemon never reads a part of it, also if the test is interrupted.
 func (env *testEnv) write(name, content string) {
+	env.t.Helper()
+	path, temporary, mode := env.path(name), env.directory+".new", os.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	err := os.WriteFile(temporary, []byte(content), 0o600)
+	if err := errors.Join(err, os.Chmod(temporary, mode), os.Rename(temporary, path)); err != nil {
+		env.t.Fatal(err)
+	}
+}
+
+// writeInPlace writes a file as some editors do: for a moment it is empty.
+func (env *testEnv) writeInPlace(name, content string) {
 	env.t.Helper()
 	if err := os.WriteFile(env.path(name), []byte(content), 0o644); err != nil {
 		env.t.Fatal(err)
+	}
+}
+
+// writeProgram writes a program.
+func (env *testEnv) writeProgram(name, content string) {
+	env.t.Helper()
+	writeProgram(env.t, env.path(name), content)
+}
+
+// writeProgram writes a program. Nothing is started meanwhile: a process that has inherited the open file for a moment would keep
+// the program from being run ("text file busy").
+func writeProgram(t testing.TB, path, content string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 

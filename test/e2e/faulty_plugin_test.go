@@ -18,9 +18,7 @@ import (
 func (env *testEnv) faultyPluginConfig() string {
 	env.t.Helper()
 	path := env.path("faulty-plugin.sh")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec faulty-plugin plugin haproxy\n"), 0o755); err != nil {
-		env.t.Fatal(err)
-	}
+	writeProgram(env.t, path, "#!/bin/sh\nexec faulty-plugin plugin haproxy\n")
 	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { FAULT_DIR = %q }\n", path, env.directory)
 }
 

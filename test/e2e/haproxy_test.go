@@ -96,6 +96,13 @@ func parseServers(answer string) runningServers {
 	return servers
 }
 
+// endingHAProxy returns a line of a global section with which HAProxy ends with that exit code once end is called.
+func (env *testEnv) endingHAProxy(code int) (line string, end func()) {
+	env.write("end.lua", fmt.Sprintf("core.register_task(function()\n  while not io.open(%q) do core.msleep(50) end\n"+
+		"  os.exit(%d)\nend)\n", env.path("end"), code))
+	return "  lua-load " + env.path("end.lua") + "\n", func() { env.write("end", "") }
+}
+
 // askHAProxy sends one command to a socket of HAProxy and returns the answer, or an empty string. A master that reexecutes itself
 // at this moment may not answer, so callers have to repeat the command.
 func (env *testEnv) askHAProxy(socket, question string) string {

@@ -101,6 +101,7 @@ func TestInputs_LoadedByWatch(t *testing.T) {
 	env.eventually("healthy", env.healthy)
 	env.write("page", "three")
 	env.waitAnswer(inputPort, "three")
+	env.waitReloadReason("page", history.TriggerInputs) // a reload is counted after HAProxy answers
 	if after := env.reloads(); after != before+3 {
 		t.Errorf("%d reloads, want 3", after-before)
 	}
@@ -139,7 +140,7 @@ func TestInputs_OwnFilesAreNotWatched(t *testing.T) {
 	}
 	env.write("page", "two")
 	env.waitAnswer(inputPort, "two")
-	env.waitInSync()
+	env.waitReloadReason("page", history.TriggerInputs)
 	if after := env.reloads(); after != before+1 {
 		t.Errorf("%d reloads, want 1", after-before)
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -20,6 +21,7 @@ import (
 func TestMain(m *testing.M) {
 	// By default, a program with the race detector takes a second to exit, which tests of the shutdown would mistake for a delay.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	syscall.Umask(0o022) // some tests read files as another user
 	testscript.Main(binaries{m}, map[string]func(){"unresponsive-plugin": unresponsivePlugin, "faulty-plugin": faultyPlugin})
 }
 

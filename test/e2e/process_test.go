@@ -129,11 +129,18 @@ func openFiles(pid int) int {
 
 func residentKiB(pid int) int { return statusNumber(pid, "VmRSS:") }
 
+// proportionalKiB returns the proportional set size: like the resident memory, but of what several processes share, such as the
+// program of daemon and plugin, each counts its part.
+func proportionalKiB(pid int) int { return procNumber(pid, "smaps_rollup", "Pss:") }
+
 func threadCount(pid int) int { return statusNumber(pid, "Threads:") }
 
 // statusNumber returns a number from /proc/PID/status, or 0.
-func statusNumber(pid int, key string) int {
-	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+func statusNumber(pid int, key string) int { return procNumber(pid, "status", key) }
+
+// procNumber returns the number after key in a file of /proc/PID, or 0.
+func procNumber(pid int, file, key string) int {
+	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 	for line := range strings.Lines(string(content)) {
 		if words := strings.Fields(line); len(words) > 1 && words[0] == key {
 			n, _ := strconv.Atoi(words[1])

@@ -27,9 +27,10 @@ func TestGuard_SidecarRestart(t *testing.T) {
 
 	env.sidecar.Restart() // it knows only its own node, which has no service
 	p := env.waitPipeline("held", func(p server.Pipeline) bool { return p.Held != nil })
-	if !strings.Contains(p.Held.Reason, "12 live instances") || !env.healthy() || p.Generation != generation {
+	if !strings.Contains(p.Held.Reason, "12 live instances") || p.Generation != generation {
 		t.Errorf("held %+v, generation %d, before %d", p.Held, p.Generation, generation)
 	}
+	env.eventually("healthy", env.healthy)
 	if body, err := get("http://" + env.apiAddress + "/ready"); err != nil {
 		t.Errorf("ready: %v %s", err, body)
 	}

@@ -1,11 +1,12 @@
 package e2e_test
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -13,37 +14,29 @@ import (
 	"time"
 )
 
-// shutdownLimit is the time within which all processes end after SIGTERM, as documented.
+// shutdownLimit is the time within which all processes end after SIGTERM, as documented. A busy machine may take longer, so tests
+// do not measure it: whatever hangs in a test does so for much longer, and the limits in the daemon have a test of their own.
 const shutdownLimit = 5 * time.Second
 
-// wantShutdownInTime sends SIGTERM and fails the test unless all processes end within shutdownLimit and leave nothing behind.
-func (env *testEnv) wantShutdownInTime() {
+// wantShutdown sends SIGTERM and fails the test unless all processes end and leave nothing behind.
+func (env *testEnv) wantShutdown() {
 	env.t.Helper()
 	daemon := env.cmd
 	pids := descendantPIDs(daemon.Process.Pid)
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		env.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(env.t.Context(), shutdownLimit)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- daemon.Wait() }()
-	select {
-	case err := <-ended:
-		env.cmd = nil
-		if err != nil {
-			env.t.Errorf("the daemon ended with %v", err)
-		}
-	case <-ctx.Done():
-		env.t.Fatal("the daemon does not end")
+	if err := env.wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		env.t.Errorf("the daemon ended with %v", err)
 	}
+	env.cmd = nil
 	for _, pid := range pids {
-		line := commandLine(pid)
-		isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // keeps running
-		// The command line of a zombie is empty.
-		if line != "" && !isHAProxy {
-			env.t.Errorf("process %d is still there: %s", pid, line)
-		}
+		env.eventually(fmt.Sprintf("process %d has ended", pid), func() bool {
+			line := commandLine(pid) // empty for a zombie
+			// HAProxy keeps running.
+			isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ")
+			return line == "" || isHAProxy
+		})
 	}
 	for _, pattern := range []string{"tmp/*", ".*[0-9]"} {
 		if left, _ := filepath.Glob(env.path(pattern)); len(left) > 0 {
@@ -80,7 +73,7 @@ template = %q
 `, env.path("names"), keys, env.path("names.tmpl")))
 }
 
-func TestShutdown_EndsInTime(t *testing.T) {
+func TestShutdown_Ends(t *testing.T) {
 	t.Parallel()
 	for name, hang := range map[string]func(env *testEnv){
 		"no fault": func(env *testEnv) {
@@ -121,10 +114,7 @@ func TestShutdown_EndsInTime(t *testing.T) {
 			env.waitAnswer(8000, "a")
 		},
 		"a source that ignores cancellation": func(env *testEnv) {
-			env.write("haproxy-api-source-deaf", "#!/bin/sh\nUNRESPONSIVE=source exec unresponsive-plugin\n")
-			if err := os.Chmod(env.path("haproxy-api-source-deaf"), 0o755); err != nil {
-				env.t.Fatal(err)
-			}
+			env.writeProgram("haproxy-api-source-deaf", "#!/bin/sh\nUNRESPONSIVE=source exec unresponsive-plugin\n")
 			env.write("haproxy-api.toml", env.read("haproxy-api.toml")+fmt.Sprintf(
 				"[sources.deaf]\ntype = \"deaf\"\n[plugins.deaf]\npath = %q\n", env.path("haproxy-api-source-deaf")))
 			env.start()
@@ -168,7 +158,7 @@ func TestShutdown_EndsInTime(t *testing.T) {
 			env.usePrivateTemp()
 			env.startInstance("web", "a", 8000)
 			hang(env)
-			env.wantShutdownInTime()
+			env.wantShutdown()
 		})
 	}
 }

@@ -192,10 +192,7 @@ func TestStatus_ClientCertificate(t *testing.T) {
 func TestStatus_HAProxyCrashLoop(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
-	env.write("haproxy", "#!/bin/sh\n[ ! -e "+env.path("broken")+" ] || exit 1\nexec haproxy \"$@\"\n")
-	if err := os.Chmod(env.path("haproxy"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	env.writeProgram("haproxy", "#!/bin/sh\n[ ! -e "+env.path("broken")+" ] || exit 1\nexec haproxy \"$@\"\n")
 	env.startInstance("web", "a", 8000)
 	env.start("--set", "haproxy.binary="+env.path("haproxy"))
 	env.waitAnswer(8000, "a")
@@ -355,9 +352,9 @@ func TestStatus_StateNotSaved(t *testing.T) {
 	env.start()
 	env.waitAnswer(8000, "a")
 	env.wantStatus(server.StateHealthy, "", 0, nil)
-	if err := os.RemoveAll(env.path("state")); err != nil {
-		t.Fatal(err)
-	}
+	env.eventually("the directory is removed", func() bool { // the daemon may be writing a file in it
+		return os.RemoveAll(env.path("state")) == nil
+	})
 	env.startInstance("web", "b", 8000)
 	env.wantStatus(server.StateDegraded, server.ReasonStateStore, 0, []string{"haproxy_api.state_dir"})
 	if err := os.Mkdir(env.path("state"), 0o700); err != nil {

@@ -68,7 +68,7 @@ func (e *templateEditor) save(number int, good bool) {
 	path := e.env.path("haproxy.tmpl")
 	switch e.rand.IntN(3) {
 	case 0: // writes in place
-		e.env.write("haproxy.tmpl", content)
+		e.env.writeInPlace("haproxy.tmpl", content)
 	case 1: // writes a new file and renames it
 		e.env.write("haproxy.tmpl.new", content)
 		e.must(os.Rename(path+".new", path))
@@ -114,6 +114,7 @@ func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 	env.start()
 	env.waitAnswer(8000, "stays")
 	env.eventually("healthy", env.healthy)
+	env.waitInSync() // so that all files exist
 	before := env.stableResources()
 
 	load := env.startLoad(8000)

@@ -69,9 +69,7 @@ backend {{ $name }}-{{ $port }}
 	if diff := cmp.Diff(good, env.read("haproxy.cfg")); diff != "" {
 		t.Errorf("a broken template changed the configuration (-want +got)\n%s", diff)
 	}
-	if code, body := env.health(); code != http.StatusOK {
-		t.Errorf("the applied document is valid, and health is %d %s", code, body)
-	}
+	env.eventually("healthy, because the applied document is valid", env.healthy)
 	env.startInstance("web", "b", 8000) // rendered by the last accepted template
 	env.waitAnswer(8000, "b")
 }
@@ -111,9 +109,7 @@ listen {{ $name }}-{{ $port }}
 	env.startInstance("chat", "c", 8001) // changes of the catalogue are applied with the previous template
 	env.waitAnswer(8001, "c")
 	load.wantNoFailures(t)
-	if code, body := env.health(); code != http.StatusOK {
-		t.Errorf("the applied document is valid, and health is %d %s", code, body)
-	}
+	env.eventually("healthy, because the applied document is valid", env.healthy)
 }
 
 // An edited template passes HAProxy's check and then keeps a new worker from starting. HAProxy is interrupted once at most, and
@@ -169,8 +165,11 @@ func TestTemplate_EndsHAProxyAfterLoad(t *testing.T) {
 		return err == nil && n > 11
 	})
 
-	env.write("end.lua", "core.register_task(function() core.msleep(1000) os.exit(7) end)\n")
-	env.write("haproxy.tmpl", strings.Replace(templateRevision(8), "global\n", "global\n  lua-load "+env.path("end.lua")+"\n", 1))
+	line, end := env.endingHAProxy(7)
+	env.write("haproxy.tmpl", strings.Replace(templateRevision(8), "global\n", "global\n"+line, 1))
+	env.eventually("the edit is applied", func() bool { return env.servedRevision(8000) == "8" })
+	env.waitGenerationApplied()
+	end()
 	env.waitPipeline("has a template error", func(p server.Pipeline) bool { return p.TemplateError != "" })
 	env.waitAnswer(8000, "web-1")
 	if shown := env.servedRevision(8000); shown != "4" {

@@ -104,8 +104,12 @@ func symptomService503(t *testing.T) {
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusServiceUnavailable
 	})
-	is := env.waitInstance("service=gone")
-	if is.Status != "alive" || len(is.Servers) != 1 || is.Servers[0].Status != "no check" {
+	var is instanceRow
+	env.eventually("HAProxy reports the server", func() bool {
+		is = env.waitInstance("service=gone")
+		return len(is.Servers) == 1
+	})
+	if is.Status != "alive" || is.Servers[0].Status != "no check" {
 		t.Errorf("the instance is %+v", is)
 	}
 }
@@ -262,7 +266,7 @@ func symptomPluginRestarts(t *testing.T) {
 	env.eventually("the restart is counted", func() bool {
 		return strings.HasSuffix(env.metric("haproxy_api_plugin_restarts_total"), " 1")
 	})
-	env.shows("status", "healthy", "plugin_last_end", "plugin_restarts 1")
+	env.shows("status", "haproxy  healthy ", "plugin_last_end", "plugin_restarts 1")
 	env.waitLogged("plugin ended, restarting")
 	if env.workerPID() != worker {
 		t.Error("HAProxy was restarted too")
@@ -325,9 +329,9 @@ func symptomMemoryGrows(t *testing.T) {
 	env.startInstance("api", "b", 8001)
 	env.waitAnswer(8001, "b")
 	env.shows("status", "old_workers_count 1")
-	if got := env.metric("haproxy_api_haproxy_old_workers"); !strings.HasSuffix(got, " 1") {
-		t.Errorf("the metric is %q", got)
-	}
+	env.eventually("the metric is 1", func() bool {
+		return strings.HasSuffix(env.metric("haproxy_api_haproxy_old_workers"), " 1")
+	})
 }
 
 // symptomSlow has two changes that need a reload within reload_interval.
@@ -339,6 +343,6 @@ func symptomSlow(t *testing.T) {
 	env.startInstance("api", "b", 8001) // the first reload happens immediately
 	env.waitAnswer(8001, "b")
 	env.startInstance("chat", "c", 8002)
-	env.shows("status", "healthy", "waiting ", "reload deferred by reload_interval")
+	env.shows("status", "haproxy  healthy ", "waiting ", "reload deferred by reload_interval")
 	env.shows("explain", "deferred", "reload_interval")
 }

@@ -8,6 +8,7 @@ export const daemonURL = process.env.DAEMON_URL
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    ...waitLimit,
     args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
   })
 
@@ -20,6 +21,7 @@ export const launch = () =>
  */
 export async function open(browser, { answers, hash = '', url = daemonURL, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options })
+  context.setDefaultTimeout(waitLimit.timeout) // also for clicks and the like
   const page = await context.newPage()
   page.faults = []
   page.on('pageerror', (err) => page.faults.push(`script error: ${err.stack}`))

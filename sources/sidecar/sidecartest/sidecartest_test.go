@@ -128,10 +128,11 @@ func (r *receiver) address() string {
 	return strings.Replace(r.URL, "//", "//me:secret@", 1) + "/update"
 }
 
+// start starts a Sidecar whose pushes time out when r holds its responses, but not because the machine is busy.
 func start(t *testing.T, r *receiver) *sidecartest.Sidecar {
 	t.Helper()
 	s := sidecartest.New(sidecartest.Options{
-		Listeners: []string{r.address()}, PushTimeout: 200 * time.Millisecond, RetryPause: time.Millisecond,
+		Listeners: []string{r.address()}, PushTimeout: 2 * time.Second, RetryPause: time.Millisecond,
 	})
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)

@@ -253,14 +253,14 @@ func (e *AwayError) Error() string {
 // Unwrap returns why there is no answer.
 func (e *AwayError) Unwrap() error { return e.err }
 
-// A StatusError is a response of the daemon with errors.
-type StatusError struct {
+// A statusError is a response of the daemon with errors.
+type statusError struct {
 	Code    int // the status code of HTTP
 	address string
 	errors  []string
 }
 
-func (e *StatusError) Error() string {
+func (e *statusError) Error() string {
 	text := fmt.Sprintf("the daemon at %s answers: %s", e.address, strings.Join(e.errors, "; "))
 	if e.Code == http.StatusUnauthorized {
 		text += "; see --address and --client-cert"
@@ -270,7 +270,7 @@ func (e *StatusError) Error() string {
 
 // IsGone reports whether err says that the daemon no longer keeps what was requested.
 func IsGone(err error) bool {
-	status, ok := errors.AsType[*StatusError](err)
+	status, ok := errors.AsType[*statusError](err)
 	return ok && status.Code == http.StatusGone
 }
 
@@ -284,7 +284,7 @@ func (c Client) errorResponse(resp *http.Response, body []byte) error {
 		}
 		return c.unexpectedResponse(err)
 	}
-	return &StatusError{resp.StatusCode, c.address, answer.Errors}
+	return &statusError{resp.StatusCode, c.address, answer.Errors}
 }
 
 func (c Client) unexpectedResponse(err error) error {

@@ -157,7 +157,7 @@ func TestClient_ErrorsHaveTypes(t *testing.T) {
 	}))
 	client := New(configFor(daemon), nil)
 	_, err := client.Status(t.Context())
-	if denied, ok := errors.AsType[*StatusError](err); !ok || denied.Code != code || !strings.Contains(err.Error(), "no token") {
+	if denied, ok := errors.AsType[*statusError](err); !ok || denied.Code != code || !strings.Contains(err.Error(), "no token") {
 		t.Errorf("denied: %v", err)
 	}
 	code = http.StatusGone

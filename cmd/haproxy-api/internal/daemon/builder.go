@@ -30,12 +30,6 @@ const (
 	typeHAProxy       = "haproxy" // a plugin in this binary
 )
 
-// The names of the components that the tables [sidecar] and [haproxy] configure.
-const (
-	shorthandSource = "sidecar"
-	shorthandSink   = "haproxy"
-)
-
 // A builder builds the components of one configuration.
 type builder struct {
 	cfg             *config.Config
@@ -298,7 +292,7 @@ func withTable(table, name string, err error) error {
 
 // tableOf returns the table of a component, as the user wrote it.
 func tableOf(table, name string) string {
-	if name == shorthandSource || name == shorthandSink {
+	if table == "sources" && name == config.ShorthandSource || table == "sinks" && name == config.ShorthandSink {
 		return name
 	}
 	return table + "." + name

@@ -239,8 +239,8 @@ func warnOtherReceivers(sources map[string]sdk.Source, front string, log *slog.L
 // the first by name that receives pushes, else the first by name.
 func FrontSource(cfg *config.Config) string {
 	names := sortedKeys(cfg.Sources)
-	if _, ok := cfg.Sources[shorthandSource]; ok || len(names) == 0 {
-		return shorthandSource
+	if _, ok := cfg.Sources[config.ShorthandSource]; ok || len(names) == 0 {
+		return config.ShorthandSource
 	}
 	for _, name := range names {
 		if cfg.Sources[name].Type == typeSidecarPush {

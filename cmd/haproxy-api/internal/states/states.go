@@ -44,12 +44,12 @@ func New(name, source string, snap sdk.Snapshot) State {
 func (s State) PrintQuarantined(w io.Writer) {
 	for _, q := range s.quarantined {
 		fmt.Fprintf(w, "note: %s: quarantined, and not rendered: %s: %s\n", s.Name,
-			DescribeInstance(q.Service, q.ID, q.Hostname), q.Reason)
+			describeInstance(q.Service, q.ID, q.Hostname), q.Reason)
 	}
 }
 
-// DescribeInstance names an instance, or a service if id and hostname are empty. The arguments must be printable.
-func DescribeInstance(service, id, hostname string) string {
+// describeInstance names an instance, or a service if id and hostname are empty. The arguments must be printable.
+func describeInstance(service, id, hostname string) string {
 	switch {
 	case id != "" || hostname != "":
 		return fmt.Sprintf("instance %s of service %s on %s", orNone(id), orNone(service), orNone(hostname))

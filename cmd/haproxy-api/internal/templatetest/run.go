@@ -2,7 +2,6 @@ package templatetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
@@ -157,21 +157,13 @@ func findCases(dir string) ([]goldenCase, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, withoutPath(err))
+		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, replace.Cause(err))
 	}
 	if len(cases) == 0 {
 		return nil, fmt.Errorf("there is no case in %s: a case is a directory with a state.json and the expected rendering in "+
 			"want.cfg; see 'haproxy-api template test --help'", dir)
 	}
 	return cases, nil
-}
-
-// withoutPath removes the path from a file error, which the caller's message names already.
-func withoutPath(err error) error {
-	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathError.Err
-	}
-	return err
 }
 
 func (c goldenCase) hasOne(pattern string) bool {

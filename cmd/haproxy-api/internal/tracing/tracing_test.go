@@ -36,7 +36,7 @@ func newTracer(t *testing.T, url string, log *slog.Logger) *Tracer {
 // closeTracer waits until everything is sent.
 func closeTracer(t *testing.T, tracer *Tracer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := tracer.Close(ctx); err != nil {
 		t.Error(err)

@@ -47,7 +47,7 @@ func (l Listener) Shares(other Listener) bool {
 // Listeners returns the listeners of a configuration in the order of its lines. It leaves out addresses that do not depend on the
 // file alone, such as names and environment variables, and unix sockets of the runtime API.
 func Listeners(config []byte) []Listener {
-	var all []Listener
+	all := slices.Grow([]Listener(nil), bytes.Count(config, []byte("bind ")))
 	var in string
 	section, number := 0, 0
 	for line := range bytes.Lines(config) {

@@ -125,7 +125,7 @@ func set(backend, server, what, answer string) command {
 }
 
 // unusedIDs returns a function that returns the numbers that no server has, from the lowest one on.
-func unusedIDs(servers []Server) (next func() int) {
+func unusedIDs(servers []*Server) (next func() int) {
 	used := map[int]bool{}
 	for _, s := range servers {
 		used[s.ID] = true

@@ -14,19 +14,37 @@ const manyBackends = 50
 
 // observed is what HAProxy says that it runs.
 type observed struct {
-	servers map[string][]Server // by backend, in HAProxy's order
-	byID    map[string]Server   // by "backend/server"
-	loads   map[string]Load     // by "backend/server", of the backends for which they were asked
+	servers map[string][]*Server // by backend, in HAProxy's order
+	byID    map[serverID]*Server // the same servers
+	loads   map[string]Load      // by "backend/server", of the backends for which they were asked
+}
+
+type serverID struct{ backend, name string }
+
+func newObserved() observed {
+	return observed{map[string][]*Server{}, map[serverID]*Server{}, map[string]Load{}}
 }
 
 func (o observed) server(backend, name string) (Server, bool) {
-	server, there := o.byID[backend+"/"+name]
-	return server, there
+	server := o.byID[serverID{backend, name}]
+	if server == nil {
+		return Server{}, false
+	}
+	return *server, true
+}
+
+// add adds servers, which it keeps.
+func (o observed) add(servers []Server) {
+	for i := range servers {
+		server := &servers[i]
+		o.servers[server.Backend] = append(o.servers[server.Backend], server)
+		o.byID[serverID{server.Backend, server.Name}] = server
+	}
 }
 
 // observe reads the servers of the named backends, and the loads of those for which wantLoads is true: statistics are long.
 func (c *Client) observe(ctx context.Context, backends []string, wantLoads func(backend string) bool) (observed, error) {
-	o := observed{map[string][]Server{}, map[string]Server{}, map[string]Load{}}
+	o := newObserved()
 	commands := []string{"show servers state"}
 	if len(backends) < manyBackends {
 		commands = nil
@@ -43,10 +61,7 @@ func (c *Client) observe(ctx context.Context, backends []string, wantLoads func(
 		if err != nil {
 			return o, err
 		}
-		for _, server := range servers {
-			o.servers[server.Backend] = append(o.servers[server.Backend], server)
-			o.byID[server.Backend+"/"+server.Name] = server
-		}
+		o.add(servers)
 	}
 	commands = nil
 	for _, name := range backends {

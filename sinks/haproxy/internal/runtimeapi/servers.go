@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,9 +48,10 @@ func ParseServers(answer string) ([]Server, error) {
 		return nil, fmt.Errorf("HAProxy does not list its servers but says %q", clip(answer))
 	}
 	index := indexOf(columns)
-	var servers []Server
+	servers := make([]Server, 0, strings.Count(rest, "\n")+1)
+	var fields []string // of one line after the other
 	for line := range strings.Lines(rest) {
-		fields := strings.Fields(line)
+		fields = slices.AppendSeq(fields[:0], strings.FieldsSeq(line))
 		if len(fields) == 0 {
 			continue
 		}

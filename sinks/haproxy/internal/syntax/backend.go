@@ -97,6 +97,7 @@ func newBackend(e *entry, numbering string) *Backend {
 
 func (b *Backend) readServers(lines []string, cookies bool) {
 	inherited := defaultServer(b.defaults)
+	b.Servers = make([]Server, 0, len(lines)-len(b.settings))
 	for _, line := range lines {
 		switch firstWord(line) {
 		case "default-server":
