@@ -44,6 +44,9 @@ func (p *pipeline) health(ctx context.Context) PipelineHealth {
 		health.Problems = []string{"the sink does not answer"}
 	}
 	status := p.status()
+	if err := status.ApplyError; err != nil { // which the sink may report too, as what keeps its program from starting
+		health.Problems = slices.DeleteFunc(health.Problems, func(s string) bool { return s == err.Error() })
+	}
 	if busy := time.Since(status.Applying); !status.Applying.IsZero() && busy > overdueAfter {
 		health.Problems = append(health.Problems,
 			fmt.Sprintf("the sink has been busy with a configuration for %s", busy.Round(time.Second)))

@@ -153,7 +153,11 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 	}
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		report.Conforms = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, add)
+		waiting := func(problems string) {
+			progress.Show("waiting for a snapshot; the source reports: " + engine.OneLine(problems))
+		}
+		source := conformance.Source{Program: program, OnProblem: waiting}
+		report.Conforms = conformance.CheckSource(cmd.Context(), source, add)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +22,7 @@ func (e *usageError) Unwrap() error { return e.err }
 func oneArg(optional bool, hint string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > 1 || len(args) == 0 && !optional {
-			return &usageError{fmt.Errorf("%s; see '%s --help'", hint, cmd.CommandPath())}
+			return &usageError{fmt.Errorf("%s; %s", hint, seeHelp(cmd))}
 		}
 		return nil
 	}
@@ -34,7 +35,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return nil
 	case !cmd.HasAvailableSubCommands():
-		return &usageError{fmt.Errorf("unexpected argument %q; see '%s --help'", args[0], path)}
+		return &usageError{fmt.Errorf("unexpected argument %q; %s", args[0], seeHelp(cmd))}
 	}
 	var names []string
 	for _, row := range subcommandRows(cmd) {
@@ -46,7 +47,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 			hint = didYouMean("", sub.Name(), names)
 		}
 	}
-	return &usageError{fmt.Errorf("unknown command %q for %q; %ssee '%s --help'", args[0], path, hint, path)}
+	return &usageError{fmt.Errorf("unknown command %q for %q; %s", args[0], path, cmp.Or(hint, seeHelp(cmd)))}
 }
 
 // flagError returns a usage error for an error of the flags. For an unknown flag it suggests one.
@@ -65,8 +66,10 @@ func flagError(cmd *cobra.Command, err error) error {
 		})
 		hint = didYouMean("--", name, names)
 	}
-	return &usageError{fmt.Errorf("%w; %ssee '%s --help'", err, hint, cmd.CommandPath())}
+	return &usageError{fmt.Errorf("%w; %s", err, cmp.Or(hint, seeHelp(cmd)))}
 }
+
+func seeHelp(cmd *cobra.Command) string { return fmt.Sprintf("see '%s --help'", cmd.CommandPath()) }
 
 // didYouMean returns a question that names the candidate that is similar to name, with the prefix, or "" if none is.
 func didYouMean(prefix, name string, candidates []string) string {
@@ -74,5 +77,5 @@ func didYouMean(prefix, name string, candidates []string) string {
 	if !similar {
 		return ""
 	}
-	return fmt.Sprintf("did you mean %q? ", prefix+nearest)
+	return fmt.Sprintf("did you mean %q?", prefix+nearest)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // runRoot runs a command line in this process and returns its output.
@@ -61,6 +62,9 @@ func TestUsage_SuggestsTheNearestName(t *testing.T) {
 		{"help statsu", `"status"`},
 		{"help plugin lst", `"list"`},
 		{"--cofnig-file x", `"--config-file"`},
+		{"--confg x", `"--config-file"`},
+		{"-confg x", `"--config-file"`},
+		{"status --cofnig x", `"--config-file"`},
 		{"status --outptu json", `"--output"`},
 		{"status -output json", `"--output"`},
 		{"template functions getPort", `"getPorts"`},
@@ -78,6 +82,42 @@ func TestUsage_SuggestsTheNearestName(t *testing.T) {
 			t.Errorf("%s: %v", test.line, err)
 		}
 	}
+}
+
+// A flag is suggested if a letter of it, or of its first word, is missing, doubled or at another place.
+func TestUsage_SuggestsEveryFlag(t *testing.T) {
+	walk(newRoot(), func(cmd *cobra.Command) {
+		cmd.InheritedFlags() // adds them to cmd.Flags
+		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
+			if flag.Hidden {
+				return
+			}
+			first, _, _ := strings.Cut(flag.Name, "-")
+			for _, word := range []string{first, flag.Name} {
+				for _, wrong := range misspellings(word) {
+					if cmd.Flags().Lookup(wrong) != nil {
+						continue
+					}
+					err := flagError(cmd, cmd.ParseFlags([]string{"--" + wrong}))
+					_, isUsage := errors.AsType[*usageError](err)
+					if !isUsage || !strings.Contains(err.Error(), "did you mean \"--"+string(word[0])) {
+						t.Errorf("%s --%s: %v", cmd.CommandPath(), wrong, err)
+					}
+				}
+			}
+		})
+	})
+}
+
+// misspellings returns word with one letter missing, doubled or exchanged with the next one.
+func misspellings(word string) (all []string) {
+	for i := 1; i < len(word) && len(word) > 3; i++ {
+		all = append(all, word[:i]+word[i+1:], word[:i]+word[i:i+1]+word[i:])
+		if i > 1 {
+			all = append(all, word[:i-1]+word[i:i+1]+word[i-1:i]+word[i+1:])
+		}
+	}
+	return all
 }
 
 // complete returns what the shell offers for the last argument, without descriptions, and the directive for the shell.

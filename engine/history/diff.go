@@ -23,8 +23,9 @@ type Diff struct {
 }
 
 // DiffDocuments returns the difference between the files of two documents. The main files are compared whatever their names are,
-// because the name is that of the template, and companions by name. The names of the files are followed by the generation of their
-// document. Its cost is about that of reading both once and of comparing what is between the first and the last line that differ.
+// because the name is that of the template, and companions by name. The names of the files are followed by the generation of
+// their document. Its cost is about that of reading both once and of comparing what is between the first and the last line that
+// differ.
 func DiffDocuments(before, after sdk.Document) Diff {
 	var d Diff
 	var text bytes.Buffer

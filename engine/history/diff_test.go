@@ -49,7 +49,8 @@ func TestDiffDocuments(t *testing.T) {
 		{"another name of the main file", []sdk.File{{Name: "a", Content: []byte("1\n")}, {Name: "c", Content: []byte("x\n")}},
 			[]sdk.File{{Name: "b", Content: []byte("2\n")}, {Name: "c", Content: []byte("x\n")}},
 			"--- a\tgeneration 1\n+++ b\tgeneration 2\n@@ -1,1 +1,1 @@\n-1\n+2\n", 1, 1},
-		{"only another name", []sdk.File{{Name: "a", Content: []byte("1\n")}}, []sdk.File{{Name: "b", Content: []byte("1\n")}}, "", 0, 0},
+		{"only another name", []sdk.File{{Name: "a", Content: []byte("1\n")}},
+			[]sdk.File{{Name: "b", Content: []byte("1\n")}}, "", 0, 0},
 		{"an empty file", nil, mainFile(""), "--- /dev/null\n+++ haproxy.cfg\tgeneration 2\n", 0, 0},
 	} {
 		got := diffFiles(test.before, test.after)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -67,12 +68,14 @@ func degraded(kind, message, action string) Reason {
 // fact whether HAProxy runs.
 func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 	kind, action := ReasonSink, "Remove the cause: the log of the daemon and that of the program have the details."
-	const restarted = "HAProxy is started again by itself. The history and the log have its last messages: correct the " +
-		"template, or what else ends it."
+	const restarted = "HAProxy is started again by itself. Its last messages, here or in the history and the log, say what to " +
+		"correct."
 	switch {
 	case p.Facts["haproxy_up"] != "0":
-	case p.Generation == 0 && p.ApplyError == nil && p.Crashes == 0: // the first document starts it
+	case p.Generation == 0 && p.Crashes == 0: // the first document starts it
 		kind, action = ReasonNothing, nothingAction(p, source)
+	case lacksBinary(p):
+		kind, action = ReasonRestarting, repairBinary+" HAProxy is then started by itself."
 	default:
 		kind, action = ReasonRestarting, restarted
 	}
@@ -97,11 +100,17 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 	var reasons []Reason
 	if p.ApplyError != nil {
 		action := "Remove the cause that the message names."
-		if isAboutDocument(p.ApplyError) {
-			action = "Correct what the message names: the template, or the values in the registry."
+		switch {
+		case lacksBinary(p):
+			action = repairBinary
+		case isAboutDocument(p.ApplyError):
+			action = "Correct what the message names, for example the template or the values in the registry."
 		}
-		action += " The previous configuration stays in effect. It is tried again by itself where that can help, and at once " +
-			"with POST " + pipelinePath(p) + "/apply."
+		if p.Generation > 0 && p.Facts["haproxy_up"] != "0" {
+			action += " The previous configuration stays in effect."
+		}
+		action += " The newest document is tried again by itself where that can help, and at once with POST " + pipelinePath(p) +
+			"/apply."
 		reasons = append(reasons, unhealthy(ReasonNotApplied, p.ApplyError.Error(), action))
 	}
 	if p.InputsError != nil {
@@ -121,6 +130,12 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 	return reasons
 }
 
+// repairBinary is what to do if HAProxy's program cannot be run.
+const repairBinary = "Install HAProxy, make its program executable, or correct the path in the key binary of the sink."
+
+// lacksBinary reports whether the sink of HAProxy cannot run its program. The HAProxy that runs goes on.
+func lacksBinary(p engine.PipelineHealth) bool { return p.Facts["haproxy_binary"] != "" }
+
 // isAboutDocument reports whether the document, or rendering it, is at fault, and not something like a full disk.
 func isAboutDocument(err error) bool {
 	_, template := errors.AsType[*engine.TemplateError](err)
@@ -130,8 +145,8 @@ func isAboutDocument(err error) bool {
 // sourceReasons say why the snapshot in use may not be the registry's state.
 func sourceReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 	var reasons []Reason
-	action := "Restore the registry or the connection to it, or correct its address in the configuration of the source " +
-		p.Source + "."
+	action := "Restore the registry, or the file, or the connection to it, or correct its address in the configuration of the " +
+		"source " + p.Source + "."
 	if source.Instances != nil {
 		action += " The last snapshot stays in use until then."
 	}
@@ -186,12 +201,18 @@ func nameInstance(service, id, hostname string) string {
 }
 
 func templateAction(p engine.PipelineHealth) string {
+	if _, unreadable := errors.AsType[syscall.Errno](p.TemplateError); unreadable {
+		return "Restore the file or make it readable: it is tried at once. The last good template stays in use until then."
+	}
 	what := "the template"
 	if at, ok := engine.PositionOf(p.TemplateError); ok {
 		what = at.File
 		if at.Line > 0 {
 			what = fmt.Sprintf("line %d of %s", at.Line, at.File)
 		}
+	}
+	if errors.Is(p.TemplateError, sdk.ErrNotLoaded) {
+		what += ", or what else the message names,"
 	}
 	return "Correct " + what + " and save it: it is tried at once. The last good template stays in use until then."
 }
@@ -201,7 +222,12 @@ const checkRegistry = "check that the registry pushes to this daemon (Sidecar: t
 	"in the configuration of the source (Sidecar: follow)."
 
 func nothingAction(p engine.PipelineHealth, source engine.SourceStatus) string {
-	if source.LastSnapshot.IsZero() {
+	switch {
+	case p.ApplyError != nil:
+		return "The first document that can be applied starts it: see why the newest one cannot."
+	case source.LastSnapshot.IsZero() && len(source.Problems) > 0:
+		return "The first snapshot of the source " + p.Source + " starts it: see the problem of the source."
+	case source.LastSnapshot.IsZero():
 		return "The first snapshot of the source " + p.Source + " starts it. If none comes, " + checkRegistry
 	}
 	return "Wait a moment. If it stays so, the log has the cause."

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,7 +95,28 @@ func TestPipelineState_Reasons(t *testing.T) {
 		},
 		"HAProxy does not run with the first document": {
 			status: status{ApplyError: errors.New("x")}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
-			want: StateUnhealthy, kinds: "restarting not_applied", action: "history",
+			want: StateUnhealthy, kinds: "nothing_applied not_applied", action: "first document",
+		},
+		"HAProxy's program is missing and HAProxy ended": {
+			status: status{Generation: 1}, problems: []string{"a"},
+			facts: map[string]string{"haproxy_up": "0", "haproxy_binary": "cannot be run"},
+			want:  StateUnhealthy, kinds: "restarting", action: "Install HAProxy",
+		},
+		"HAProxy's program is missing and HAProxy runs": {
+			status: status{Generation: 1, ApplyError: errors.New("x")},
+			facts:  map[string]string{"haproxy_up": "1", "haproxy_binary": "cannot be run"},
+			want:   StateUnhealthy, kinds: "not_applied", action: "Install HAProxy",
+		},
+		"the template cannot be read": {
+			status: status{Generation: 1, TemplateError: fmt.Errorf("x: %w", syscall.EACCES)}, want: StateUnhealthy,
+			kinds: "template", action: "readable",
+		},
+		"the document of the template is not loaded": {
+			status: status{Generation: 1, TemplateError: sdk.NotLoaded(errors.New("x"))}, want: StateUnhealthy,
+			kinds: "template", action: "what else the message names",
+		},
+		"the first snapshot does not come because of a problem": {
+			source: []string{"a"}, want: StateDegraded, kinds: "nothing_applied source", action: "problem of the source",
 		},
 		"nothing can be applied": {
 			status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply",
@@ -197,5 +219,26 @@ func TestDaemonState_NamesTheFileToCheck(t *testing.T) {
 	_, reasons := daemonState(Configuration{File: "/etc/haproxy-api/haproxy-api.toml", Error: "refused"}, "", nil)
 	if len(reasons) != 1 || !strings.Contains(reasons[0].Action, "haproxy-api check -f /etc/haproxy-api/haproxy-api.toml") {
 		t.Errorf("reasons: %+v", reasons)
+	}
+}
+
+// The previous configuration stays in effect only if there is one, and if HAProxy runs.
+func TestPipelineState_PreviousConfiguration(t *testing.T) {
+	const stays = "The previous configuration stays in effect."
+	for name, test := range map[string]struct {
+		generation uint64
+		up         string
+		want       bool
+	}{
+		"HAProxy runs": {1, "1", true}, "another sink": {1, "", true}, "HAProxy does not run": {1, "0", false},
+		"nothing is applied yet": {0, "0", false},
+	} {
+		_, reasons := pipelineState(engine.PipelineHealth{
+			PipelineStatus: engine.PipelineStatus{Generation: test.generation, ApplyError: errors.New("x")},
+			Health:         sdk.Health{Facts: map[string]string{"haproxy_up": test.up}},
+		}, engine.SourceStatus{})
+		if last := reasons[len(reasons)-1]; last.Kind != ReasonNotApplied || strings.Contains(last.Action, stays) != test.want {
+			t.Errorf("%s: %+v", name, last)
+		}
 	}
 }

@@ -289,6 +289,9 @@ func (s *Store) faultsOf(name string) *fileFaults {
 // reportWrite logs the beginning and the end of write errors.
 func (s *Store) reportWrite(name string, err error) {
 	write := &s.faultsOf(name).write
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err // the path is that of the temporary file
+	}
 	if err != nil {
 		write.Error(s.log, "saving the last good state failed, retrying; it would be missing after a restart", err, "file", name)
 		return

@@ -30,13 +30,22 @@ func fold(name string) string { return separators.Replace(strings.ToLower(name))
 func edits(a, b string) int { return levenshtein.ComputeDistance(fold(a), fold(b)) }
 
 // distance returns the edit distance of two names, but at most 1 if name is the beginning of candidate or has its letters in
-// another order.
+// another order. The first words of candidate count as its beginning also if they are misspelled.
 func distance(name, candidate string) int {
-	begins := len(name) > 2 && strings.HasPrefix(fold(candidate), fold(name))
-	if begins || sorted(fold(name)) == sorted(fold(candidate)) {
-		return min(1, edits(name, candidate))
+	name, candidate = fold(name), fold(candidate)
+	all := levenshtein.ComputeDistance(name, candidate)
+	begins := len(name) > 2 && strings.HasPrefix(candidate, name)
+	if begins || sorted(name) == sorted(candidate) {
+		return min(1, all)
 	}
-	return edits(name, candidate)
+	if len(name) > 2 {
+		for i := range candidate {
+			if candidate[i] == '_' {
+				all = min(all, distance(name, candidate[:i]))
+			}
+		}
+	}
+	return all
 }
 
 func sorted(text string) string { return string(slices.Sorted(slices.Values([]byte(text)))) }

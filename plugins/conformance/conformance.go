@@ -23,6 +23,10 @@ const (
 	answerTimeout = 5 * time.Second
 	// applyTimeout bounds how long a plugin may take to apply a document or to emit a snapshot.
 	applyTimeout = 2 * time.Minute
+	// problemTimeout bounds how long a source may report problems instead of emitting a snapshot.
+	problemTimeout = 15 * time.Second
+	// healthInterval is how often a source is asked for its problems meanwhile.
+	healthInterval = time.Second
 	// endTimeout bounds how long a program may take to end after Stop, or after its daemon has ended.
 	endTimeout = 5 * time.Second
 )

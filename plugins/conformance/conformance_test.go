@@ -158,7 +158,10 @@ func sinkWith(t *testing.T, fault string) Sink {
 	return Sink{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_DIRECTORY=" + directory},
+			Path:    self,
+			Env: []string{
+				"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_DIRECTORY=" + directory,
+			},
 			Block: sdk.Block{"directory": directory},
 		},
 		Good: [2]string{"first", "second"}, Bad: "bad", large: largeFor(fault),
@@ -274,6 +277,16 @@ func (l *lines) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	}
 }
 
+func (l *lines) Health(context.Context) (sdk.Health, error) {
+	if os.Getenv(faultVariable) == "emits nothing" {
+		return sdk.Health{Problems: []string{unreachable}}, nil
+	}
+	return sdk.Health{}, nil
+}
+
+// unreachable is the problem of a source that emits nothing.
+const unreachable = "the registry is not reachable"
+
 func sourceWith(t *testing.T, fault string) Source {
 	t.Helper()
 	self, err := os.Executable()
@@ -328,6 +341,30 @@ func TestCheckSource_FaultyPlugin(t *testing.T) {
 				t.Errorf("failed %q, want %q among them", failed, check)
 			}
 		})
+	}
+}
+
+// The problem that the source reports is the reason of the finding. Checks that need a snapshot are not made after it.
+func TestCheckSource_ReportsProblem(t *testing.T) {
+	t.Parallel()
+	source := sourceWith(t, "emits nothing")
+	waiting := ""
+	source.OnProblem = func(problems string) { waiting = problems }
+	found := map[string]Finding{}
+	CheckSource(t.Context(), source, func(f Finding) { found[f.Check] = f })
+	if err := found["emits a snapshot at once"].Err; err == nil || !strings.Contains(err.Error(), unreachable) {
+		t.Errorf("got %v", err)
+	}
+	if waiting != unreachable {
+		t.Errorf("while waiting: %q", waiting)
+	}
+	for _, check := range []string{
+		"sets name, hostname and id of every instance", "emits a snapshot after a change", "ends with its daemon",
+		"emits a snapshot again after its watch was ended", "emits snapshots after it was killed",
+	} {
+		if f := found[check]; f.Skipped == "" || f.Err != nil {
+			t.Errorf("got %v", f)
+		}
 	}
 }
 

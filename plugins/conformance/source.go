@@ -20,6 +20,8 @@ type Source struct {
 	// Change changes something in the registry, so that the source must emit another snapshot. It is nil if nothing can be
 	// changed.
 	Change func(context.Context) error
+	// OnProblem is called with the problems that the source reports while a snapshot is awaited. It may be nil.
+	OnProblem func(problems string)
 }
 
 // CheckSource checks a source plugin and reports each finding as soon as there is one. It returns whether no check failed.
@@ -47,7 +49,11 @@ type sourceChecker struct {
 	Source
 	source *host.Source // nil while none runs
 	newest sdk.Snapshot
+	silent bool // it has emitted no snapshot when it should have
 }
+
+// errSilent says why a check that needs a snapshot is not made.
+const errSilent skip = "it emitted no snapshot"
 
 func (c *sourceChecker) close() {
 	if c.source != nil {
@@ -84,8 +90,11 @@ func (c *sourceChecker) rejectsUnknownKeys(ctx context.Context) error {
 }
 
 // watch calls Watch and passes each snapshot to handle until that returns true. It then ends Watch and checks that it returns
-// in time.
+// in time. It does not wait for long while the source reports problems.
 func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, sdk.Snapshot) (done bool)) error {
+	if c.silent {
+		return errSilent
+	}
 	ctx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	emitted, ended := make(chan sdk.Snapshot), make(chan error, 1)
@@ -99,19 +108,67 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 			}
 		})
 	}()
+	ticker := time.NewTicker(healthInterval)
+	defer ticker.Stop()
+	reported := problems{}
 	for {
 		select {
 		case s := <-emitted:
+			reported = problems{}
 			if handle(ctx, s) {
 				stop()
 				return awaitEnd(ended, c.bounded(endTimeout))
 			}
 		case err := <-ended:
-			return fmt.Errorf("its watch ended by itself: %w", errors.Join(err, context.Cause(ctx)))
+			if ctx.Err() != nil {
+				return reported.explain(context.Cause(ctx))
+			}
+			return fmt.Errorf("its watch ended by itself: %w", err)
+		case <-ticker.C:
+			if text := c.problems(ctx); ctx.Err() == nil {
+				reported.update(text)
+			}
+			if reported.text != "" && time.Since(reported.since) > c.bounded(problemTimeout) {
+				return reported.explain(errors.New("it emits no snapshot"))
+			}
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return reported.explain(context.Cause(ctx))
 		}
 	}
+}
+
+// problems returns the problems that the source reports, and "" if there is none.
+func (c *sourceChecker) problems(ctx context.Context) string {
+	health, err := c.source.Health(ctx)
+	if err != nil || health.OK() || ctx.Err() != nil { // then the call itself may be the problem
+		return ""
+	}
+	text := strings.Join(health.Problems, "; ")
+	if c.OnProblem != nil {
+		c.OnProblem(text)
+	}
+	return text
+}
+
+// problems are those that a source reports while a snapshot is awaited.
+type problems struct {
+	text  string    // "" for none
+	since time.Time // when there was none for the last time
+}
+
+func (p *problems) update(text string) {
+	if p.text == "" {
+		p.since = time.Now()
+	}
+	p.text = text
+}
+
+// explain adds the problems to an error.
+func (p *problems) explain(err error) error {
+	if p.text == "" {
+		return err
+	}
+	return fmt.Errorf("%w; it reports: %s", err, p.text)
 }
 
 func awaitEnd(ended <-chan error, timeout time.Duration) error {
@@ -127,10 +184,16 @@ func (c *sourceChecker) emits(ctx context.Context) error {
 	if err := c.ensureRunning(ctx); err != nil {
 		return err
 	}
-	return c.watch(ctx, func(_ context.Context, s sdk.Snapshot) bool { c.newest = s; return true })
+	seen := false
+	err := c.watch(ctx, func(_ context.Context, s sdk.Snapshot) bool { c.newest, seen = s, true; return true })
+	c.silent = !seen
+	return err
 }
 
 func (c *sourceChecker) identifiesInstances(context.Context) error {
+	if c.silent {
+		return errSilent
+	}
 	var incomplete []string
 	for _, service := range c.newest.Services {
 		for _, i := range service.Instances {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
@@ -66,6 +67,11 @@ func (s *Sink) checkBeforeRuntime(ctx context.Context, doc *document) error {
 // stageAndCheck stages doc and checks it, and returns the warnings. willLoad says that HAProxy is going to load it, for which it
 // needs the addresses of host names. The caller discards the stage, which is nil if there is an error.
 func (s *Sink) stageAndCheck(ctx context.Context, doc *document, willLoad bool) (*stage.Stage, []string, error) {
+	if willLoad && !s.cfg.byCommand() {
+		if err := s.paths.CheckDirectory(); err != nil {
+			return nil, nil, err
+		}
+	}
 	staged, err := stage.New(s.paths.ConfigFile, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
@@ -158,7 +164,7 @@ func (s *Sink) checkWithHAProxy(ctx context.Context, st *stage.Stage, main ...st
 	o, err := command.Run(ctx)
 	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.BaseFile)
 	if err != nil {
-		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.Program, err)
+		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.Program, replace.Cause(err))
 	}
 	return o, nil
 }

@@ -86,6 +86,9 @@ func (s *Sink) facts(st *state) map[string]string {
 		"haproxy_restarts": strconv.Itoa(st.restarts), "drift_repairs": strconv.Itoa(st.driftRepairs),
 		"persist_pending": "0",
 	}
+	if s.findBinary() != nil {
+		facts["haproxy_binary"] = "cannot be run"
+	}
 	if st.unpersisted() != nil {
 		facts["persist_pending"] = "1"
 	}
@@ -126,13 +129,19 @@ func (s *Sink) whyNotRunning(st *state) []string {
 	if st.startErr != nil {
 		return []string{st.startErr.Error()}
 	}
-	if s.cfg.ReloadCmd != "" {
-		return nil
-	}
-	if _, err := process.FindBinary(s.cfg.Binary); err != nil {
+	if err := s.findBinary(); err != nil {
 		return []string{err.Error()}
 	}
 	return nil
+}
+
+// findBinary returns an error if the program that a HAProxy without reload_cmd is started with cannot be run.
+func (s *Sink) findBinary() error {
+	if s.cfg.ReloadCmd != "" {
+		return nil
+	}
+	_, err := process.FindBinary(s.cfg.Binary)
+	return err
 }
 
 func (s *Sink) mode() string {

@@ -134,6 +134,31 @@ func TestMountPoint_HalfWritten(t *testing.T) {
 	wantHealthyEventually(t, third) // the killed process may listen for a moment
 }
 
+// HAProxy would end at a reload if it could not bind its sockets again.
+func TestReadOnlyDirectory_OfTheSockets(t *testing.T) {
+	t.Parallel()
+	if !mounttest.Run(t) {
+		return
+	}
+	r := newTestEnv(t)
+	r.cfg.ConfigFile = filepath.Join(t.TempDir(), "haproxy.cfg")
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	before := r.running(s)
+	unmount := mounttest.ReadOnly(t, r.dir)
+	if _, err := s.Apply(t.Context(), r.document("two")); !errors.Is(err, syscall.EROFS) || isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	unmount()
+	if now := r.running(s); now.Pids[0] != before.Pids[0] {
+		t.Errorf("HAProxy is process %v and was %v", now.Pids, before.Pids)
+	}
+	r.wantServed("one")
+	r.wantOnDisk(r.document("one"))
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
+}
+
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if !mounttest.Run(t) {

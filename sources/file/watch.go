@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
@@ -78,7 +79,9 @@ func (s *Source) withChangeTime(snap sdk.Snapshot) sdk.Snapshot {
 
 // Health reports why the file cannot be read.
 func (s *Source) Health(context.Context) (sdk.Health, error) {
-	if cause := s.fault.Cause(); cause != "" {
+	if cause := s.fault.Cause(); strings.HasPrefix(cause, s.path+":") { // with a position in the file
+		return sdk.Health{Problems: []string{"cannot read the catalogue: " + cause}}, nil
+	} else if cause != "" {
 		return sdk.Health{Problems: []string{"cannot read the catalogue " + s.path + ": " + cause}}, nil
 	}
 	return sdk.Health{}, nil

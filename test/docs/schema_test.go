@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // configurationSchema is the JSON Schema that haproxy-api config --schema prints.
@@ -69,8 +71,6 @@ func TestConfigurationSchema_AcceptsConfigurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A file sink takes a string for a list with one element, which the JSON Schema does not.
-	files = slices.DeleteFunc(files, func(name string) bool { return name == "engine/config/testdata/general.toml" })
 	for i, name := range files {
 		files[i] = filepath.Join(repository, name)
 	}
@@ -143,6 +143,115 @@ func TestConfigurationSchema_RejectsMistakes(t *testing.T) {
 	}
 }
 
+// TestConfigurationSchema_AcceptsWhatIsAccepted gives each key values of all kinds. The JSON Schema accepts those that the program
+// does.
+func TestConfigurationSchema_AcceptsWhatIsAccepted(t *testing.T) {
+	t.Parallel()
+	schema := compileSchema(t)
+	values := []any{nil, "", "x", "true", "3", "+3", "1m", "64MiB", "a:1", "http://a", "command", "stop", "json", "info", "1.2.3.4",
+		true, 0, 3, -1, 0.5, 3.0, []any{}, []any{"x"}, []any{"x", "y"}, []any{"::1"}, []any{3}, object{}, object{"a": "b"},
+		object{"a": 3}}
+	file := filepath.Join(t.TempDir(), "haproxy-api.json")
+	accepted := 0
+	try := func(at string, tree object) {
+		content, err := json.Marshal(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := config.Load(config.Options{File: file, Named: true})
+		if err != nil || !decodesBlocks(cfg) {
+			return
+		}
+		accepted++
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(value); err != nil {
+			t.Errorf("%s: %s: %v", at, content, err)
+		}
+	}
+	keysOf := map[string][]config.KeyReference{}
+	for _, c := range builtIn {
+		keys, err := c.Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keysOf[c.Kind+c.Type] = keys
+	}
+	reference := config.Reference()
+	for _, value := range values {
+		for _, table := range reference {
+			name, _, isNamed := strings.Cut(table.Path, ".")
+			for _, key := range table.Keys {
+				inner := object{key.Name: value}
+				switch {
+				case table.Path == "":
+					try(key.Path, inner)
+				case !isNamed:
+					try(key.Path, object{name: inner})
+				case len(componentsOf(table.Path)) > 0:
+					inner["type"] = "other"
+					try(key.Path, object{name: object{"a": inner}})
+				case name == "pipelines":
+					maps.Copy(inner, object{"source": "sidecar", "sink": "haproxy", key.Name: value})
+					try(key.Path, object{name: object{"a": inner}})
+				default:
+					try(key.Path, object{name: object{"a": inner}})
+				}
+			}
+			if name != "" {
+				try(table.Path, object{name: value})
+			}
+			if isNamed {
+				try(table.Path, object{name: object{"a": value}})
+			}
+		}
+		for _, c := range builtIn {
+			keys := keysOf[c.Kind+c.Type]
+			for _, key := range keys {
+				block := object{"type": c.Type, key.Name: value}
+				for name, needed := range map[string]string{"address": "a:1", "path": "x", "config_file": "c", "pid_file": "p"} {
+					if slices.ContainsFunc(keys, func(k config.KeyReference) bool { return k.Name == name && name != key.Name }) {
+						block[name] = needed
+					}
+				}
+				try(c.Type+" "+key.Name, object{strings.ToLower(c.Kind): object{"a": block}})
+			}
+		}
+	}
+	if accepted < 300 {
+		t.Errorf("the program accepts %d configurations", accepted)
+	}
+}
+
+// decodesBlocks reports whether the built-in sources and sinks accept their keys.
+func decodesBlocks(cfg *config.Config) bool {
+	decodes := func(kind string, of config.Component) bool {
+		at := slices.IndexFunc(builtIn, func(c component) bool { return c.Kind == kind && c.Type == of.Type })
+		if at < 0 {
+			return true
+		}
+		into := reflect.New(reflect.TypeOf(builtIn[at].defaults))
+		into.Elem().Set(reflect.ValueOf(builtIn[at].defaults))
+		return sdk.Decode(of.Block, into.Interface()) == nil
+	}
+	for _, source := range cfg.Sources {
+		if !decodes("Sources", source.Component) {
+			return false
+		}
+	}
+	for _, sink := range cfg.Sinks {
+		if !decodes("Sinks", sink) {
+			return false
+		}
+	}
+	return true
+}
+
 func compileSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	schema, err := jsonschema.NewCompiler().Compile(configurationSchema)
@@ -174,9 +283,9 @@ type object = map[string]any
 func renderSchema() ([]byte, error) {
 	properties := object{}
 	for _, table := range config.Reference() {
-		keys := schemaOf(table.Keys)
+		keys := schemaOf(table.Keys, schemaTypes)
 		name, _, isNamed := strings.Cut(table.Path, ".")
-		content := object{"type": "object", "properties": keys, "additionalProperties": false}
+		content := object{"type": orNull("object"), "properties": keys, "additionalProperties": false}
 		if kind := strings.ToUpper(name[:min(1, len(name))]) + name[min(1, len(name)):]; len(componentsOf(table.Path)) > 0 {
 			components, err := schemaOfComponents(kind, keys)
 			if err != nil {
@@ -189,7 +298,7 @@ func renderSchema() ([]byte, error) {
 			maps.Copy(properties, keys)
 		case isNamed:
 			properties[name] = object{
-				"type": "object", "description": table.Description, "additionalProperties": content,
+				"type": orNull("object"), "description": table.Description, "additionalProperties": content,
 				"propertyNames": object{"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
 			}
 		default:
@@ -198,7 +307,7 @@ func renderSchema() ([]byte, error) {
 		}
 	}
 	encoded, err := json.MarshalIndent(object{
-		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Configuration of haproxy-api", "type": "object",
+		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Configuration of haproxy-api", "type": orNull("object"),
 		"properties": properties, "additionalProperties": false,
 	}, "", "  ")
 	return append(encoded, '\n'), err
@@ -215,26 +324,30 @@ func schemaOfComponents(kind string, common object) (object, error) {
 		if err != nil {
 			return nil, err
 		}
-		properties := schemaOf(keys)
+		properties := schemaOf(keys, blockTypes)
 		maps.Copy(properties, common)
 		types = append(types, object{
 			"if":   object{"properties": object{"type": object{"const": c.Type}}},
 			"then": object{"properties": properties, "additionalProperties": false},
 		})
 	}
-	return object{"type": "object", "required": []string{"type"}, "properties": common, "allOf": types}, nil
+	return object{"type": orNull("object"), "required": []string{"type"}, "properties": common, "allOf": types}, nil
 }
 
-func schemaOf(keys []config.KeyReference) object {
+func schemaOf(keys []config.KeyReference, types map[string]object) object {
 	properties := object{}
 	for _, key := range keys {
 		property := object{"description": key.Description}
 		if key.Values != "" {
 			property["description"] = fmt.Sprintf("%s Accepted: %s.", key.Description, key.Values)
 		}
-		maps.Copy(property, schemaTypes[key.Type])
+		maps.Copy(property, types[key.Type])
 		if key.Choices != nil {
-			property["enum"] = key.Choices
+			choices := []any{nil}
+			for _, choice := range key.Choices {
+				choices = append(choices, choice)
+			}
+			property["enum"] = choices
 		}
 		if key.Default != "" {
 			property["default"] = json.RawMessage(key.Default)
@@ -244,14 +357,29 @@ func schemaOf(keys []config.KeyReference) object {
 	return properties
 }
 
+// orNull returns the types of a value that may be missing: a key with null is as one that is not there.
+func orNull(types ...string) []string { return append(types, "null") }
+
+// schemaTypes are the schemas of the types of keys that package config knows.
 var schemaTypes = map[string]object{
-	"string":                 {"type": "string"},
-	"string, a duration":     {"type": "string"},
-	"boolean":                {"type": "boolean"},
-	"number":                 {"type": "number"},
-	"whole number":           {"type": "integer"},
-	"whole number or string": {"type": []string{"integer", "string"}},
-	"list of strings":        {"type": "array", "items": object{"type": "string"}},
-	"table":                  {"type": "object"},
-	"table of strings":       {"type": "object", "additionalProperties": object{"type": "string"}},
+	"string":                 {"type": orNull("string")},
+	"string, a duration":     {"type": orNull("string")},
+	"boolean":                {"type": orNull("boolean")},
+	"number":                 {"type": orNull("number")},
+	"whole number":           {"type": orNull("integer")},
+	"whole number or string": {"type": orNull("integer", "string")},
+	"list of strings":        {"type": orNull("array"), "items": object{"type": "string"}},
+	"table":                  {"type": orNull("object")},
+	"table of strings":       {"type": orNull("object"), "additionalProperties": object{"type": orNull("string")}},
+}
+
+// blockTypes are those of keys in the block of a source or a sink. Its owner accepts what an environment variable contains.
+var blockTypes = map[string]object{
+	"string":             {"type": orNull("string")},
+	"string, a duration": {"type": orNull("string")},
+	"boolean": {
+		"type": orNull("boolean", "string"), "pattern": "^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$",
+	},
+	"whole number":    {"type": orNull("integer", "string"), "pattern": "^[+-]?[0-9]+$"},
+	"list of strings": {"type": orNull("array", "string"), "items": object{"type": "string"}},
 }

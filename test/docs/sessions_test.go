@@ -77,8 +77,8 @@ consul() {
 }
 `
 
-// version09 is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
-// started.
+// version09 is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that
+// it started.
 const version09 = `
 mkdir -p /etc/haproxy-api /etc/haproxy /run/haproxy /run/trial
 cat >/etc/haproxy-api/haproxy-api.toml <<'END'
@@ -122,8 +122,9 @@ haproxy-api -f /etc/haproxy-api/haproxy-api.toml render --state http://localhost
 haproxy -f /etc/haproxy/haproxy.cfg -p /run/haproxy/haproxy.pid
 `
 
-// containerCommands is a setup with replacements for docker and kubectl, which a test machine does not have. They accept the commands of
-// the document for files that exist, and run here what a command runs in a container. test/containers checks the files.
+// containerCommands is a setup with replacements for docker and kubectl, which a test machine does not have. They accept the
+// commands of the document for files that exist, and run here what a command runs in a container. test/containers checks the
+// files.
 const containerCommands = daemon + `
 docker() {
 	case "$1 $2" in

@@ -94,7 +94,8 @@ func runInjectionEngine(t *testing.T, test func(e *injectionEngine)) {
 		}
 	}
 	own := templates.Config{
-		Path: filepath.Join(directory, "everything.txt"), Files: map[string]string{"hosts.map": filepath.Join(directory, "hosts.map")},
+		Path:  filepath.Join(directory, "everything.txt"),
+		Files: map[string]string{"hosts.map": filepath.Join(directory, "hosts.map")},
 	}
 	synctest.Test(t, func(t *testing.T) {
 		now := func() time.Time { return time.Unix(0, 0).UTC() }

@@ -32,8 +32,9 @@ func (env *testEnv) wantShutdown() {
 	env.cmd = nil
 	for _, pid := range pids {
 		env.eventually(fmt.Sprintf("process %d has ended", pid), func() bool {
-			line := commandLine(pid)                                                                               // empty for a zombie
-			isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // keeps running
+			line := commandLine(pid) // empty for a zombie
+			// HAProxy keeps running.
+			isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ")
 			return line == "" || isHAProxy
 		})
 	}

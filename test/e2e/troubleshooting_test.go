@@ -105,7 +105,10 @@ func symptomService503(t *testing.T) {
 		return resp.StatusCode == http.StatusServiceUnavailable
 	})
 	var is instanceRow
-	env.eventually("HAProxy reports the server", func() bool { is = env.waitInstance("service=gone"); return len(is.Servers) == 1 })
+	env.eventually("HAProxy reports the server", func() bool {
+		is = env.waitInstance("service=gone")
+		return len(is.Servers) == 1
+	})
 	if is.Status != "alive" || is.Servers[0].Status != "no check" {
 		t.Errorf("the instance is %+v", is)
 	}

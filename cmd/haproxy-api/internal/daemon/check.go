@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
@@ -24,7 +25,9 @@ type Checker struct {
 	progress   func(what string)
 	note       func(sentence string)
 	components components
-	accessErr  error
+	// withoutProgram are the sinks that cannot check documents because HAProxy is missing, which is a fault.
+	withoutProgram []string
+	accessErr      error
 }
 
 // NewChecker returns a checker of cfg. It calls progress with what it begins, and note with observations that are no faults.
@@ -115,6 +118,9 @@ func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (fault
 		p := c.cfg.Pipelines[name]
 		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink], listens: c.listening(p.Sink),
 			progress: c.progress, note: c.note}
+		if slices.Contains(c.withoutProgram, p.Sink) {
+			check.sink = nil
+		}
 		check.noteWatchedFiles(sinkFiles(c.cfg, p))
 		faults = append(faults, check.run(ctx, all)...)
 		if check.unchecked {
@@ -128,7 +134,7 @@ func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (fault
 type pipelineCheck struct {
 	name     string
 	pipeline config.Pipeline
-	sink     sdk.Sink                                  // nil if it could not be opened
+	sink     sdk.Sink                                  // nil if it could not be opened or has no program
 	listens  func(context.Context, sdk.Document) error // returns the addresses of a document that are in use; may be nil
 	progress func(what string)
 	note     func(sentence string)
@@ -173,7 +179,7 @@ func (c *pipelineCheck) checkSnapshot(ctx context.Context, template engine.Templ
 		return err
 	}
 	if c.sink == nil {
-		return nil // reported by CheckComponents
+		return nil // CheckComponents has reported why
 	}
 	doc := sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files}
 	checker, ok := c.sink.(sdk.Checker)

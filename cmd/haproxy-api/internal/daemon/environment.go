@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"syscall"
@@ -60,8 +61,15 @@ func (c *Checker) checkEnvironment() []error {
 	}
 	forEachHAProxySink(c.cfg, func(name string, sink haproxy.Config) {
 		if _, err := exec.LookPath(sink.Binary); err != nil && sink.Mode == haproxy.ModeManaged {
+			if sink.VerifyCmd == "" {
+				c.withoutProgram = append(c.withoutProgram, name)
+			}
+			cause := errors.Unwrap(err)
+			if pathError, ok := errors.AsType[*fs.PathError](cause); ok {
+				cause = pathError.Err // without the path
+			}
 			faults = append(faults, withTable("sinks", name, sdk.Faults{{Key: "binary", Problem: fmt.Sprintf(
-				"names %s, which cannot be run: %v; install HAProxy or correct the path", sink.Binary, errors.Unwrap(err))}}))
+				"names %s, which cannot be run: %v; install HAProxy or correct the path", sink.Binary, cause)}}))
 		}
 	})
 	return faults

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Config says how one HAProxy is run.
@@ -55,4 +57,14 @@ func PathsOf(configFile, pidFile string, needsMaster bool) (Paths, error) {
 			"and may have at most %d bytes", pid, filepath.Base(p.MasterSocket), MaxSocketPath)
 	}
 	return p, nil
+}
+
+// CheckDirectory returns an error if HAProxy could not bind its master socket. A master that cannot bind it again at a reload ends,
+// and its workers with it.
+func (p Paths) CheckDirectory() error {
+	dir := filepath.Dir(p.MasterSocket)
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("HAProxy cannot create its sockets in the directory %s: %w; make the directory writable", dir, err)
+	}
+	return nil
 }

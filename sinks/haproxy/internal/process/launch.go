@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
@@ -75,7 +76,7 @@ func launchMaster(out outputFile, binary string, args ...string) (*launch, error
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting HAProxy with %s: %w", binary, err)
+		return nil, fmt.Errorf("HAProxy's program %s cannot be started: %w", binary, replace.Cause(err))
 	}
 	l := &launch{master: cmd.Process.Pid, exited: make(chan struct{})}
 	go func() {
