@@ -282,9 +282,10 @@ func (s *testEnv) answers(want string) {
 
 func (s *testEnv) healthy() {
 	s.Helper()
-	if got, err := s.get(s.api + "/health"); err != nil {
-		s.Errorf("the daemon's health is %v: %s", err, got)
-	}
+	s.eventually("the daemon is healthy", func() bool { // HAProxy may answer before the daemon has recorded that
+		_, err := s.get(s.api + "/health")
+		return err == nil
+	})
 }
 
 func (s *testEnv) eventually(what string, is func() bool) {
