@@ -192,17 +192,21 @@ func (env *testEnv) stableResources() string {
 func (env *testEnv) resources() string {
 	var all []string
 	for _, pid := range append([]int{env.cmd.Process.Pid}, childPIDs(env.cmd.Process.Pid)...) {
-		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-		plain := 0
-		for _, file := range files {
-			if target, err := os.Readlink(file); err == nil && !strings.HasPrefix(target, "socket:") {
-				plain++
-			}
-		}
-		all = append(all, fmt.Sprintf("%d files open", plain))
+		all = append(all, fmt.Sprintf("%d files open", plainFiles(pid)))
 	}
 	all = append(all, fmt.Sprintf("%d workers", len(childPIDs(env.masterPID()))))
 	names, _ := filepath.Glob(env.path("*"))
 	hidden, _ := filepath.Glob(env.path(".*"))
 	return strings.Join(append(all, fmt.Sprintf("%d files, %d hidden", len(names), len(hidden))), "; ")
+}
+
+// plainFiles returns how many files other than connections a process has open.
+func plainFiles(pid int) (n int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, file := range files {
+		if target, err := os.Readlink(file); err == nil && !strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
 }
