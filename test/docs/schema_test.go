@@ -143,14 +143,14 @@ func TestConfigurationSchema_RejectsMistakes(t *testing.T) {
 	}
 }
 
-// TestConfigurationSchema_AcceptsWhatIsAccepted gives each key values of all kinds. The JSON Schema accepts those that the program
-// does.
+// TestConfigurationSchema_AcceptsWhatIsAccepted gives each key values of all kinds. The JSON Schema accepts those that the
+// program does.
 func TestConfigurationSchema_AcceptsWhatIsAccepted(t *testing.T) {
 	t.Parallel()
 	schema := compileSchema(t)
-	values := []any{nil, "", "x", "true", "3", "+3", "1m", "64MiB", "a:1", "http://a", "command", "stop", "json", "info", "1.2.3.4",
-		true, 0, 3, -1, 0.5, 3.0, []any{}, []any{"x"}, []any{"x", "y"}, []any{"::1"}, []any{3}, object{}, object{"a": "b"},
-		object{"a": 3}}
+	values := []any{nil, "", "x", "true", "3", "+3", "1m", "64MiB", "a:1", "http://a", "command", "stop", "json", "info",
+		"1.2.3.4", true, 0, 3, -1, 0.5, 3.0, []any{}, []any{"x"}, []any{"x", "y"}, []any{"::1"}, []any{3}, object{},
+		object{"a": "b"}, object{"a": 3}}
 	file := filepath.Join(t.TempDir(), "haproxy-api.json")
 	accepted := 0
 	try := func(at string, tree object) {

@@ -450,7 +450,9 @@ func TestConfigReload_LeaksNothing(t *testing.T) {
 	env.eventually("one plugin and one worker run", func() bool {
 		return len(childPIDs(daemon)) == 1 && len(childPIDs(env.masterPID())) == 1
 	})
-	env.eventually("the daemon has not a file more open for each reload", func() bool { return plainFiles(daemon) <= before+slack })
+	env.eventually("the daemon has not a file more open for each reload", func() bool {
+		return plainFiles(daemon) <= before+slack
+	})
 	t.Logf("%d files open, and before %d; %s, and before %s", plainFiles(daemon), before, env.metric("go_goroutines"), goroutines)
 	env.eventually("the number of goroutines is as before", func() bool {
 		var was, is int

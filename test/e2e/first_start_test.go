@@ -198,6 +198,10 @@ func TestFirstStart_CannotListen(t *testing.T) {
 		{"in use, and no template", []string{"--set", "haproxy.template=missing.tmpl"}, 2,
 			[]string{"address already in use", "missing.tmpl", env.directory}},
 	} {
+		if start, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); test.name == "low port" && err == nil &&
+			strings.TrimSpace(string(start)) == "0" {
+			continue // as in Docker: every user may listen there
+		}
 		code, lines := runAs(t, nobody, env.directory, append([]string{"-f", "haproxy-api.toml"}, test.args...)...)
 		said := strings.Join(lines, "\n")
 		if code != test.code || slices.ContainsFunc(test.want, func(text string) bool { return !strings.Contains(said, text) }) {

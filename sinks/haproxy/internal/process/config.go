@@ -59,8 +59,8 @@ func PathsOf(configFile, pidFile string, needsMaster bool) (Paths, error) {
 	return p, nil
 }
 
-// CheckDirectory returns an error if HAProxy could not bind its master socket. A master that cannot bind it again at a reload ends,
-// and its workers with it.
+// CheckDirectory returns an error if HAProxy could not bind its master socket. A master that cannot bind it again at a reload
+// ends, and its workers with it.
 func (p Paths) CheckDirectory() error {
 	dir := filepath.Dir(p.MasterSocket)
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
