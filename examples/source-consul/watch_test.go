@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/consul/api"
 	"go.uber.org/goleak"
 
@@ -32,129 +28,6 @@ func TestMain(m *testing.M) {
 }
 
 // A recorder records what a source emits and logs.
-type recorder struct {
-	*testing.T
-	source    *source
-	snapshots chan sdk.Snapshot
-	log       logBuffer
-}
-
-// watchConsul calls Watch until the test ends, and checks that Watch returns then.
-func watchConsul(t *testing.T, c *fakeConsul, cfg config) *recorder {
-	t.Helper()
-	a := &recorder{T: t, snapshots: make(chan sdk.Snapshot, 100)}
-	cfg.Address = c.address
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaults().Timeout
-	}
-	opened, err := open(t.Context(), sdk.Env{Name: "catalogue", Log: slog.New(slog.NewTextHandler(&a.log, nil))}, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.source = opened.(*source)
-	a.source.wait = time.Second
-	a.source.minRetry, a.source.maxRetry = 20*time.Millisecond, 50*time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- a.source.Watch(ctx, func(snap sdk.Snapshot) { a.snapshots <- snap }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Watch returned %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the source's log:\n%s", a.log.String())
-		}
-	})
-	return a
-}
-
-// next waits for the next snapshot and expects these instances in it, as "name/node/id:port" with the status if it is not alive.
-func (a *recorder) next(want ...string) sdk.Snapshot {
-	a.Helper()
-	select {
-	case snap := <-a.snapshots:
-		if diff := cmp.Diff(want, instancesOf(snap)); diff != "" {
-			a.Fatalf("(-want +got)\n%s", diff)
-		}
-		return snap
-	case <-time.After(time.Minute):
-		a.Fatalf("nothing came; the source's log:\n%s", a.log.String())
-		return sdk.Snapshot{}
-	}
-}
-
-func instancesOf(snap sdk.Snapshot) []string {
-	var all []string
-	for _, service := range snap.Services {
-		for _, i := range service.Instances {
-			text := fmt.Sprintf("%s/%s/%s:%d", i.Name, i.Hostname, i.ID, i.Ports[0].Port)
-			if !i.IsAlive() {
-				text += " " + i.StatusString()
-			}
-			all = append(all, text)
-		}
-	}
-	return all
-}
-
-// silence expects that no further snapshot was emitted.
-func (a *recorder) silence() {
-	a.Helper()
-	select {
-	case snap := <-a.snapshots:
-		a.Errorf("unasked for came %q", instancesOf(snap))
-	default:
-	}
-}
-
-func (a *recorder) logs(line string) {
-	a.Helper()
-	eventually(a.T, "the log has "+line, func() bool { return strings.Contains(a.log.String(), line) })
-}
-
-func (a *recorder) problems() []string {
-	a.Helper()
-	health, err := a.source.Health(a.Context())
-	if err != nil {
-		a.Fatal(err)
-	}
-	return health.Problems
-}
-
-// fails waits until Health reports a single problem with that text.
-func (a *recorder) fails(text string) {
-	a.Helper()
-	eventually(a.T, "one problem is "+text, func() bool {
-		problems := a.problems()
-		return len(problems) == 1 && strings.Contains(problems[0], text)
-	})
-}
-
-func (a *recorder) recovers() {
-	a.Helper()
-	eventually(a.T, "no problem", func() bool { return len(a.problems()) == 0 })
-	a.logs("Consul responds again")
-}
-
-// logBuffer is a log for concurrent use.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func TestWatch(t *testing.T) {
 	c := startConsul(t)
 	c.set("web", passing("web", "two", "b", 2), passing("web", "one", "a", 1))
@@ -451,63 +324,6 @@ func TestWatch_NoIndex(t *testing.T) {
 	a.next("web/one/a:2")
 	if got := c.count(); got > 10*queryBurst {
 		t.Errorf("there were %d queries", got)
-	}
-}
-
-func TestConfigFaults(t *testing.T) {
-	for _, test := range []struct {
-		block sdk.Block
-		want  []string
-	}{
-		{sdk.Block{"services": []any{"web", "", "web"}}, []string{"services[1] is empty", `services[2] repeats "web"`}},
-		{
-			sdk.Block{"cert_file": "client.pem", "timeout": "0s"},
-			[]string{"cert_file and key_file must be set together", "timeout is 0s: it must be positive"},
-		},
-	} {
-		cfg := defaults()
-		err := sdk.Decode(test.block, &cfg)
-		if err == nil {
-			t.Fatalf("%v was accepted", test.block)
-		}
-		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
-	}
-	cfg := defaults()
-	cfg.Address = "ftp://127.0.0.1:8500"
-	if _, err := open(t.Context(), sdk.Env{Log: slog.New(slog.DiscardHandler)}, cfg); err == nil {
-		t.Error("the address was accepted")
-	}
-}
-
-func TestOpen_Environment(t *testing.T) {
-	c := startConsul(t)
-	tokens := make(chan string, 100)
-	c.setFault(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case tokens <- r.Header.Get("X-Consul-Token"):
-		default:
-		}
-		w.WriteHeader(http.StatusForbidden)
-	})
-	t.Setenv("CONSUL_HTTP_ADDR", c.address)
-	t.Setenv("CONSUL_HTTP_TOKEN", "of-the-environment")
-	for token, want := range map[string]string{"": "of-the-environment", "of-the-block": "of-the-block"} {
-		cfg := defaults()
-		cfg.Token = token
-		opened, err := open(t.Context(), sdk.Env{Log: slog.New(slog.DiscardHandler)}, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := opened.(*source)
-		if _, _, err := s.client.Catalog().Services(nil); err == nil {
-			t.Error("the fault was to answer")
-		}
-		s.closeIdle()
-		if got := <-tokens; got != want {
-			t.Errorf("with the token %q in the block, Consul got %q", token, got)
-		}
 	}
 }
 
