@@ -67,7 +67,7 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *testEnv, document func(
 	}{
 		{"managed", func(*testEnv) {}},
 		{"command", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
-		{"reload_cmd", (*testEnv).useCommands09},
+		{"reload_cmd", (*testEnv).useAbsolutePath},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			r := newTestEnv(t)
