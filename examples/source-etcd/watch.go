@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -26,6 +27,16 @@ type source struct {
 
 	probeInterval time.Duration // how often the source checks that etcd responds
 	retryInterval time.Duration // between attempts that the etcd client does not repeat itself
+
+	problem atomic.Pointer[string] // why etcd cannot be watched at present, as it was logged; nil for none
+}
+
+// Health reports why etcd cannot be watched at present.
+func (s *source) Health(context.Context) (sdk.Health, error) {
+	if problem := s.problem.Load(); problem != nil {
+		return sdk.Health{Problems: []string{*problem}}, nil
+	}
+	return sdk.Health{}, nil
 }
 
 // Watch emits all instances, and again after every change. While etcd is unreachable it emits nothing and logs that once.
@@ -53,7 +64,6 @@ type watcher struct {
 	cluster  uint64        // the id of the cluster that was read
 	revision int64         // up to which the view is complete
 	emitted  *sdk.Snapshot // the newest one
-	problem  string        // what was logged last; empty for none
 }
 
 // run reads and watches the keys until an error.
@@ -178,10 +188,9 @@ func (w *watcher) logProblem(err error) {
 	if !isTemporary(err) {
 		what = fmt.Sprintf("etcd returned an error: %v", err)
 	}
-	if w.problem == what {
+	if previous := w.problem.Swap(&what); previous != nil && *previous == what {
 		return
 	}
-	w.problem = what
 	w.log.Warn("watching etcd failed, keeping the present services", "reason", what, "endpoints", w.cfg.Endpoints, "error", err)
 }
 
@@ -194,10 +203,12 @@ func isTemporary(err error) bool {
 }
 
 func (w *watcher) logRecovery() {
-	if w.problem != "" {
-		w.problem = ""
+	if w.problem.Swap(nil) != nil {
 		w.log.Info("etcd responds again")
 	}
 }
 
-var _ sdk.Source = (*source)(nil)
+var (
+	_ sdk.Source   = (*source)(nil)
+	_ sdk.Reporter = (*source)(nil)
+)

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 // A recorder records what a source emits and logs.
 type recorder struct {
 	*testing.T
+	source    *source
 	snapshots chan sdk.Snapshot
 	log       logBuffer
 }
@@ -46,13 +47,13 @@ func watch(t *testing.T, cfg config) *recorder {
 	if cfg.DialTimeout == 0 {
 		cfg.DialTimeout = defaults().DialTimeout
 	}
-	s := &source{
+	a.source = &source{
 		name: "catalogue", log: slog.New(slog.NewTextHandler(&a.log, nil)), cfg: cfg,
 		probeInterval: 50 * time.Millisecond, retryInterval: 50 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
-	go func() { ended <- s.Watch(ctx, func(snap sdk.Snapshot) { a.snapshots <- snap }) }()
+	go func() { ended <- a.source.Watch(ctx, func(snap sdk.Snapshot) { a.snapshots <- snap }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -98,6 +99,15 @@ func (a *recorder) silence() {
 		a.Errorf("unasked for came %q", instancesOf(snap))
 	default:
 	}
+}
+
+// reports waits until the health of the source is ok or not.
+func (a *recorder) reports(ok bool) {
+	a.Helper()
+	a.eventually(fmt.Sprintf("the health is ok: %v", ok), func() bool {
+		health, err := a.source.Health(a.Context())
+		return err == nil && health.OK() == ok
+	})
 }
 
 func (a *recorder) logs(line string) {
@@ -256,10 +266,12 @@ func TestWatch_EtcdUnreachable(t *testing.T) {
 		before := a.outages()
 		e.kill()
 		a.eventually("the outage is logged", func() bool { return a.outages() > before })
+		a.reports(false)
 		e.start()
 		a.silence()
 		e.put("/services/web/one/a", instance(2+n))
 		a.next(fmt.Sprintf("web/one/a:%d", 2+n))
+		a.reports(true)
 	}
 	a.logs("etcd responds again")
 	if strings.Contains(a.log.String(), "etcd returned an error") {
