@@ -29,21 +29,17 @@ func fold(name string) string { return separators.Replace(strings.ToLower(name))
 // edits returns the edit distance of two names.
 func edits(a, b string) int { return levenshtein.ComputeDistance(fold(a), fold(b)) }
 
-// distance returns the edit distance of two names, but at most 1 if name is the beginning of candidate or has its letters in
-// another order. The first words of candidate count as its beginning also if they are misspelled.
+// distance returns the edit distance of two names, but at most 1 if name is the beginning of candidate, has its letters in
+// another order, or is within that distance of its first words.
 func distance(name, candidate string) int {
 	name, candidate = fold(name), fold(candidate)
 	all := levenshtein.ComputeDistance(name, candidate)
 	begins := len(name) > 2 && strings.HasPrefix(candidate, name)
-	if begins || sorted(name) == sorted(candidate) {
+	if all <= 1 || begins || sorted(name) == sorted(candidate) {
 		return min(1, all)
 	}
-	if len(name) > 2 {
-		for i := range candidate {
-			if candidate[i] == '_' {
-				all = min(all, distance(name, candidate[:i]))
-			}
-		}
+	if end := strings.LastIndexByte(candidate, '_'); len(name) > 2 && end > 0 && distance(name, candidate[:end]) == 1 {
+		return 1
 	}
 	return all
 }

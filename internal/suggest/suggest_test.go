@@ -20,6 +20,7 @@ func TestNearest(t *testing.T) {
 		{"confg", []string{"color", "config-file"}, "config-file", true},
 		{"cofnig", []string{"color", "config-file"}, "config-file", true},
 		{"confg_file", []string{"color", "config-file-name"}, "config-file-name", true},
+		{"api_port", []string{"api_user_name", "api_bind_port"}, "api_bind_port", false},
 		{"lo", []string{"log-level"}, "log-level", false},
 		{"mode", []string{"demo", "user"}, "demo", true},
 		{"nonsense", []string{"template", "user"}, "user", false},

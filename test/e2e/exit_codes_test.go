@@ -144,7 +144,7 @@ func TestExitCodes_OfWrongUsage(t *testing.T) {
 		}
 		faults := []fault{
 			{"unknown flag", c.with(nil, "--log-levels", "info"), "--log-level"},
-			{"unknown flag with one dash", c.with(nil, "-log-level", "info"), "--help"},
+			{"unknown flag with one dash", c.with(nil, "-log-level", "info"), "--log-level"},
 			{"too many arguments", c.with(nil, "one", "two"), "--help"},
 		}
 		if c.loads {
