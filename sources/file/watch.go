@@ -2,10 +2,7 @@ package file
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
@@ -49,7 +46,7 @@ func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.S
 		}
 		if err != nil {
 			s.fault.Warn(s.log, "cannot read the catalogue; keeping the last good one until the file is corrected",
-				withoutPath(err), "file", s.path)
+				err, "file", s.path)
 			return
 		}
 		s.fault.Resolve(s.log, "the catalogue can be read again", "file", s.path)
@@ -57,14 +54,6 @@ func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.S
 		emit(s.withChangeTime(snap))
 	}
 	w.Run(ctx, "")
-}
-
-// withoutPath returns the cause of an error of reading the file: the log line has the path already.
-func withoutPath(err error) error {
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		return pathErr.Err
-	}
-	return err
 }
 
 // withChangeTime sets the time at which the catalogue changed to that of the file, unless the content contains one.
@@ -79,10 +68,8 @@ func (s *Source) withChangeTime(snap sdk.Snapshot) sdk.Snapshot {
 
 // Health reports why the file cannot be read.
 func (s *Source) Health(context.Context) (sdk.Health, error) {
-	if cause := s.fault.Cause(); strings.HasPrefix(cause, s.path+":") { // with a position in the file
+	if cause := s.fault.Cause(); cause != "" { // with the path
 		return sdk.Health{Problems: []string{"cannot read the catalogue: " + cause}}, nil
-	} else if cause != "" {
-		return sdk.Health{Problems: []string{"cannot read the catalogue " + s.path + ": " + cause}}, nil
 	}
 	return sdk.Health{}, nil
 }

@@ -48,7 +48,6 @@ func TestCommands_10000ServersInOneBackend(t *testing.T) {
 	}
 }
 
-// A draining server disappears with its backend, and no reload is needed to remove it.
 // The servers are read every few seconds, so what that allocates decides how much garbage there is. No server is in memory twice.
 func TestObserved_Memory(t *testing.T) {
 	const many = 10_000
@@ -75,6 +74,7 @@ func TestObserved_Memory(t *testing.T) {
 	}
 }
 
+// A draining server disappears with its backend, and no reload is needed to remove it.
 func TestRemovals_BackendIsGone(t *testing.T) {
 	c := NewClient(nil, nil, 0)
 	c.draining["gone/a"] = drainingServer{deadline: time.Now().Add(-2 * removeTimeout)}
