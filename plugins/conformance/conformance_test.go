@@ -348,6 +348,7 @@ func TestCheckSource_FaultyPlugin(t *testing.T) {
 func TestCheckSource_ReportsProblem(t *testing.T) {
 	t.Parallel()
 	source := sourceWith(t, "emits nothing")
+	source.timeout = 10 * time.Second // the source is asked several times
 	waiting := ""
 	source.OnProblem = func(problems string) { waiting = problems }
 	found := map[string]Finding{}

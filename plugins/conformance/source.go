@@ -95,6 +95,7 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 	if c.silent {
 		return errSilent
 	}
+	parent := ctx
 	ctx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	emitted, ended := make(chan sdk.Snapshot), make(chan error, 1)
@@ -125,9 +126,7 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 			}
 			return fmt.Errorf("its watch ended by itself: %w", err)
 		case <-ticker.C:
-			if text := c.problems(ctx); ctx.Err() == nil {
-				reported.update(text)
-			}
+			reported.update(c.problems(parent)) // the end of ctx is not a problem that the source reports
 			if reported.text != "" && time.Since(reported.since) > c.bounded(problemTimeout) {
 				return reported.explain(errors.New("it emits no snapshot"))
 			}
@@ -139,8 +138,8 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 
 // problems returns the problems that the source reports, and "" if there is none.
 func (c *sourceChecker) problems(ctx context.Context) string {
-	health, err := c.source.Health(ctx)
-	if err != nil || health.OK() || ctx.Err() != nil { // then the call itself may be the problem
+	health, err := c.source.Health(ctx) // bounded by the host
+	if err != nil || health.OK() {
 		return ""
 	}
 	text := strings.Join(health.Problems, "; ")
