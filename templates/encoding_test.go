@@ -1,9 +1,7 @@
 package templates
 
 import (
-	"cmp"
 	"errors"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -32,8 +30,7 @@ func TestRender_FilesOfOtherEditors(t *testing.T) {
 			}
 			file := filepath.Join(t.TempDir(), "haproxy.cfg")
 			save(t, file, string(files[0].Content))
-			haproxy := cmp.Or(os.Getenv("TEST_HAPROXY"), "haproxy")
-			if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(t.Context(), haproxyProgram(), "-c", "-f", file).CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

@@ -161,16 +161,20 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-// checkHAProxy checks a configuration with the HAProxy in TEST_HAPROXY or of the system, and returns its warnings.
+// haproxyProgram returns the HAProxy in TEST_HAPROXY, or else that of the system.
+func haproxyProgram() string {
+	if program := os.Getenv("TEST_HAPROXY"); program != "" {
+		return program
+	}
+	return "haproxy"
+}
+
+// checkHAProxy checks a configuration and returns HAProxy's warnings.
 func checkHAProxy(t *testing.T, config string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")
 	save(t, path, config)
-	binary := "haproxy"
-	if program := os.Getenv("TEST_HAPROXY"); program != "" {
-		binary = program
-	}
-	out, err := exec.CommandContext(t.Context(), binary, "-c", "-f", path).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), haproxyProgram(), "-c", "-f", path).CombinedOutput()
 	if err != nil {
 		t.Errorf("haproxy -c: %v\n%s\n%s", err, out, numbered(config))
 	}
