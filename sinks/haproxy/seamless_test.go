@@ -58,6 +58,38 @@ func TestReload_LosesNoConnection(t *testing.T) {
 	}
 }
 
+// The listening sockets are handed over after reloads that failed, too.
+func TestReload_LosesNoConnectionAfterFailures(t *testing.T) {
+	r := newTestEnv(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	sockets := listening(t, r.port)
+	unloadable := r.onlyAStartFinds()
+	if !r.atLeast31() {
+		delete(unloadable, "chroot") // it ends the master, and with it the worker that serves
+	}
+	asked, failed := r.underLoad(func() {
+		for round := range 3 {
+			for kind, lines := range unloadable {
+				doc := withGlobal(r.document(fmt.Sprint(kind, round)), lines[0])
+				if _, err := s.Apply(t.Context(), doc); !isNotLoaded(err) {
+					t.Errorf("%s: got %v", kind, err)
+				}
+				wantHealthy(t, s)
+			}
+			name := fmt.Sprint("good", round)
+			r.apply(s, r.document(name), sdk.ActionReload)
+			r.wantServed(name)
+		}
+	})
+	if failed > 0 || asked < 100 {
+		t.Errorf("%d of %d requests failed", failed, asked)
+	}
+	if now := listening(t, r.port); now != sockets {
+		t.Errorf("the listening sockets were %s and are %s", sockets, now)
+	}
+}
+
 // listening returns the inodes of the sockets that listen on a port of 127.0.0.1.
 func listening(t *testing.T, port int) string {
 	t.Helper()

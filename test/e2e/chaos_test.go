@@ -298,10 +298,15 @@ var chaosFaults = map[string]func(c *chaos){
 	},
 	"watches break": func(c *chaos) { c.sidecar.closeWatches() },
 
-	"HAProxy's worker is killed":  func(c *chaos) { c.killHAProxy(c.env.workerPID()) },
-	"HAProxy's master is killed":  func(c *chaos) { c.killHAProxy(c.env.masterPID()) },
-	"HAProxy is reloaded by hand": func(c *chaos) { c.signal(c.env.masterPID(), syscall.SIGUSR2) },
-	"the plugin is killed":        func(c *chaos) { c.signal(c.env.pluginPID(), syscall.SIGKILL) },
+	"HAProxy's worker is killed": func(c *chaos) { c.killHAProxy(c.env.workerPID()) },
+	"HAProxy's master is killed": func(c *chaos) { c.killHAProxy(c.env.masterPID()) },
+	"HAProxy is reloaded by hand": func(c *chaos) {
+		// After a failed reload a master of HAProxy 3.1 and later lists no current worker and would not hand the sockets over.
+		if !strings.Contains(c.env.askHAProxy("haproxy.master.sock", "show proc"), "# workers\n# old workers\n") {
+			c.signal(c.env.masterPID(), syscall.SIGUSR2)
+		}
+	},
+	"the plugin is killed": func(c *chaos) { c.signal(c.env.pluginPID(), syscall.SIGKILL) },
 	"the plugin stands still": func(c *chaos) {
 		pid := c.env.pluginPID()
 		c.signal(pid, syscall.SIGSTOP)

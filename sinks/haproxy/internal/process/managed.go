@@ -124,7 +124,7 @@ func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 		reason = "HAProxy was started for another configuration file and has been replaced"
 		replaced = []int{before.master}
 	case before.master != 0:
-		restart, err := m.restartReason(ctx, before.master)
+		restart, err := m.restartReason(ctx, before)
 		if err != nil {
 			return LoadResult{}, err
 		}
@@ -143,9 +143,9 @@ func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	return r, err
 }
 
-// restartReason returns why a reload by the running master would load the files in another way than a start, or "" if it would
-// not.
-func (m *Managed) restartReason(ctx context.Context, master int) (string, error) {
+// restartReason returns why a reload by the running master would load the files in another way than a start or would lose
+// connections, or "" if it would not.
+func (m *Managed) restartReason(ctx context.Context, running processList) (string, error) {
 	now, err := m.Invocation(ctx)
 	if err != nil {
 		return "", err
@@ -154,11 +154,16 @@ func (m *Managed) restartReason(ctx context.Context, master int) (string, error)
 	if err != nil {
 		return "", fmt.Errorf("cannot read %s: %w", m.cfg.ConfigFile, replace.Cause(err))
 	}
-	running, err := invocationOf(master)
-	if err != nil { // another user's process, or not Linux: no reason against a reload is known
-		return "", nil
+	// An error: another user's process, or not Linux. No reason against a reload is known.
+	if master, err := invocationOf(running.master); err == nil {
+		if reason := now.restartReason(master, syntax.Parse(content, nil)); reason != "" {
+			return reason, nil
+		}
 	}
-	return now.restartReason(running, syntax.Parse(content, nil)), nil
+	if running.noHandover {
+		return "the running master does not hand over its listening sockets after a failed reload", nil
+	}
+	return "", nil
 }
 
 // Invocation returns how HAProxy is started. A master that would load the files in another way is replaced instead of reloaded.

@@ -16,6 +16,12 @@ type processList struct {
 	workers []int // the current worker, or several on versions with nbproc
 	old     []int // replaced workers that finish their connections
 	version string
+
+	// noHandover reports that the master takes its current worker for an old one. From 3.1 on, it does so after a reload that
+	// failed, and does not ask that worker for its listening sockets in the next reload (measured on 3.2.26; mworker_reexec in
+	// mworker.c, the same in 3.5-dev4). The next worker binds the addresses anew, and connections that the current one has not
+	// accepted yet are reset when it ends.
+	noHandover bool
 }
 
 // parseProcessList parses an answer to "show proc". HAProxy 2.6 and 3.0 answer alike:
@@ -29,12 +35,14 @@ type processList struct {
 //	# programs
 //
 // After a failed reload the counter of the current worker is above 0, and it is still listed under "# workers": the heading
-// distinguishes old workers from current ones. From 3.1 on, the current worker is then the one under "# old workers" whose
-// counter is the number of failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are
-// ignored. ok is false for an answer without a line for the master.
+// distinguishes old workers from current ones. From 3.1 on, the current worker is then the one under "# old workers" with the
+// lowest counter. The number of failures is no help: reloads that fail in the worker count as one (measured on 3.2.26). Up to 2.4
+// a column <relative PID> comes before <reloads>. Lines of any other form are ignored. ok is false for an answer without a line
+// for the master.
 func parseProcessList(answer string) (p processList, ok bool) {
 	p.failed = -1
 	reloadsAt, old := 2, false
+	var oldReloads []int // the counters of the workers in p.old
 	for line := range strings.Lines(answer) {
 		line = strings.TrimSpace(line)
 		switch {
@@ -43,8 +51,18 @@ func parseProcessList(answer string) (p processList, ok bool) {
 		case strings.HasPrefix(line, "#"):
 			old = strings.Contains(line, "old")
 		default:
-			p.addLine(strings.Fields(line), reloadsAt, old)
+			fields := strings.Fields(line)
+			p.addLine(fields, reloadsAt, old)
+			if len(p.old) > len(oldReloads) {
+				reloads, _ := strconv.Atoi(fields[reloadsAt])
+				oldReloads = append(oldReloads, reloads)
+			}
 		}
+	}
+	if len(p.workers) == 0 && p.failed > 0 && len(p.old) > 0 {
+		newest := slices.Index(oldReloads, slices.Min(oldReloads))
+		p.workers, p.noHandover = []int{p.old[newest]}, true
+		p.old = slices.Concat(p.old[:newest], p.old[newest+1:])
 	}
 	return p, p.master != 0
 }
@@ -67,9 +85,6 @@ func (p *processList) addLine(fields []string, reloadsAt int, old bool) {
 	pid, err := strconv.Atoi(fields[0])
 	if err != nil || pid <= 0 {
 		return
-	}
-	if len(p.workers) == 0 && p.failed > 0 && fields[reloadsAt] == strconv.Itoa(p.failed) {
-		old = false // it is the worker from before the reloads that failed
 	}
 	switch {
 	case fields[1] == "worker" && old:
@@ -136,5 +151,7 @@ func (p processList) isCurrent() bool {
 }
 
 func (p processList) instance() Instance {
-	return Instance{Pids: []int{p.master}, Worker: p.worker(), OldWorkers: p.old, Version: p.version}
+	return Instance{
+		Pids: []int{p.master}, Worker: p.worker(), OldWorkers: p.old, Version: p.version, NoHandover: p.noHandover,
+	}
 }

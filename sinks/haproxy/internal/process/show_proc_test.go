@@ -50,7 +50,24 @@ var procAnswers = []struct {
 30598           worker          2               0d00h00m04s     3.2.26-1       
 30590           worker          3               0d00h00m09s     3.2.26-1       
 
-`, processList{master: 30587, reloads: 3, failed: 2, workers: []int{30598}, old: []int{30590}, version: "3.2.26-1"}},
+`, processList{
+		master: 30587, reloads: 3, failed: 2, workers: []int{30598}, old: []int{30590}, version: "3.2.26-1", noHandover: true,
+	}},
+	{"3.2 after two failures of a worker", `#<PID>          <type>          <reloads>       <uptime>        <version>      
+26164           master          2 [failed: 1]   0d00h00m09s     3.2.26-1       
+# workers
+# old workers
+26166           worker          2               0d00h00m09s     3.2.26-1       
+
+`, processList{master: 26164, reloads: 2, failed: 1, workers: []int{26166}, version: "3.2.26-1", noHandover: true}},
+	{"3.2 while a worker loads", `#<PID>          <type>          <reloads>       <uptime>        <version>      
+26164           master          2 [failed: 0]   0d00h00m06s     3.2.26-1       
+# workers
+26406           worker          0               0d00h00m01s     3.2.26-1       
+# old workers
+26166           worker          2               0d00h00m06s     3.2.26-1       
+
+`, processList{master: 26164, reloads: 2, workers: []int{26406}, old: []int{26166}, version: "3.2.26-1"}},
 	{"2.4", `#<PID>          <type>          <relative PID>  <reloads>       <uptime>        <version>      
 100             master          0               7               0d00h00m04s     2.4.0
 # workers
