@@ -60,6 +60,31 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 	})
 }
 
+// An old worker is not taken for the worker that serves when that one ends after a failed reload, from HAProxy 3.1 on without its
+// master.
+func TestOldWorkers_WorkerEndsAfterFailedReload(t *testing.T) {
+	t.Parallel()
+	r := newTestEnv(t)
+	r.cfg.DrainTimeout = time.Hour
+	a := r.named("a")
+	defer close(a.open)
+	s := r.sink()
+	doc := edited(r.lines("server a "+a.address), "10s", "10m") // the request must not end by itself
+	r.apply(s, doc, sdk.ActionRestart)
+	r.slowly()
+	<-a.asked
+	doc = edited(doc, "maxconn 100", "maxconn 200")
+	r.apply(s, doc, sdk.ActionReload)
+	if _, err := s.Apply(t.Context(), withGlobal(doc, r.onlyAStartFinds()["lua"][0])); !isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	before := r.running(s)
+	kill(t, before.Worker)
+	r.awaitOther(s, before)
+	r.wantAnswers("a")
+	wantHealthy(t, s)
+}
+
 // hangSink returns a sink that soon replaces a HAProxy that hangs.
 func (r *testEnv) hangSink() *Sink {
 	s := r.sink()

@@ -96,6 +96,9 @@ func (m *Managed) listProcesses(ctx context.Context) (processList, error) {
 	case len(m.cfg.Own([]int{p.master})) == 0:
 		return processList{}, errOtherProgram
 	}
+	if p.noHandover && !procinfo.Listens(p.worker()) { // the worker that served has ended, and this one finishes its connections
+		p.workers, p.old, p.noHandover = nil, slices.Concat(p.workers, p.old), false
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.last = p
