@@ -209,9 +209,6 @@ func (s *Sink) commitAndReload(
 	if err := s.checkBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
-	if p.need == needReload && now.NoHandover {
-		s.restoreHandover(ctx, now)
-	}
 	if err := s.commit(ctx, staged); err != nil {
 		return sdk.Result{}, err
 	}
@@ -221,19 +218,6 @@ func (s *Sink) commitAndReload(
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
 	return s.reload(ctx, staged, doc, cmp.Or(reason, p.reason))
-}
-
-// restoreHandover replaces a HAProxy that would not hand over its listening sockets in a reload, with the files that it serves:
-// a start with other files may fail, and would then leave it without its master socket. The caller holds s.files and s.change.
-func (s *Sink) restoreHandover(ctx context.Context, now process.Instance) {
-	st := s.state.Load()
-	if st.onDisk == nil || st.applied(now) != st.onDisk {
-		return
-	}
-	defer s.beginLoad(true)()
-	if _, err := s.load(ctx, st.onDisk); err != nil {
-		s.log.Warn("HAProxy's listening sockets cannot be handed over in this reload, so connections may be lost", "error", err)
-	}
 }
 
 // commit puts staged files in place, unless a verify command that can only read the files in place rejects them. The caller holds

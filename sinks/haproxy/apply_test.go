@@ -189,7 +189,7 @@ func TestApply_PortInUseAtReload(t *testing.T) {
 
 	free()
 	two.Retry = true
-	r.apply(s, two, sdk.ActionReload)
+	r.apply(s, two, r.reloadAfterFailure())
 	r.wantServed("two")
 }
 

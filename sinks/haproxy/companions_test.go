@@ -194,7 +194,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 	// A document with which HAProxy does not stay up: its files replaced those of the previous one.
 	line, end := r.ending(3)
 	dying := withGlobal(r.withMap("other.map", "two"), line)
-	r.apply(s, dying, sdk.ActionReload)
+	r.apply(s, dying, r.reloadAfterFailure())
 	end()
 	awaitLost(t, lost)
 	r.wantServed("one")

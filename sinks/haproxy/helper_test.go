@@ -379,6 +379,14 @@ func (r *testEnv) atLeast31() bool {
 	return major > 3 || major == 3 && minor >= 1
 }
 
+// reloadAfterFailure returns the action of a reload that follows a failed one.
+func (r *testEnv) reloadAfterFailure() string {
+	if r.atLeast31() {
+		return sdk.ActionRestart
+	}
+	return sdk.ActionReload
+}
+
 // certificate returns a self-signed certificate with its key.
 func certificate(t *testing.T) []byte {
 	t.Helper()

@@ -31,7 +31,7 @@ func (r *testEnv) lifeOfChanges(one, two, three sdk.Document) {
 	more := edited(two, "server s1", "server s2 127.0.0.1:9\n    server s1")
 	r.apply(s, more, sdk.ActionRuntime)
 	eventually(r.t, "the change is on disk", func() bool { return r.onDisk() == string(more.Files[0].Content) })
-	r.apply(s, three, sdk.ActionReload)
+	r.apply(s, three, r.reloadAfterFailure())
 	r.wantServed("three")
 	r.wantOnDisk(three)
 	wantHealthy(r.t, s)

@@ -279,7 +279,7 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 		t.Fatal("HAProxy runs without its chroot")
 	}
 	r.write("nets", "10.1.0.0/16\n")
-	r.reread(s, unwatched, sdk.ActionReload)
+	r.reread(s, unwatched, r.reloadAfterFailure())
 	if got := r.servers(s, "app"); got != "b" {
 		t.Errorf("the servers are %q, want b", got)
 	}

@@ -58,11 +58,17 @@ func TestReload_LosesNoConnection(t *testing.T) {
 	}
 }
 
-// The listening sockets are handed over after reloads that failed, too.
+// Loads that fail leave the worker that serves as it is, and the next load takes over its listening sockets. From HAProxy 3.1 on,
+// this takes the start of another master.
 func TestReload_LosesNoConnectionAfterFailures(t *testing.T) {
 	r := newTestEnv(t)
 	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
+	events := eventsOf(s)
+	a, b := r.named("a"), r.named("b")
+	good := func(round int) sdk.Document {
+		return edited(r.lines("server a "+a.address), "maxconn 100", fmt.Sprint("maxconn ", 200+round))
+	}
+	r.apply(s, good(0), sdk.ActionRestart)
 	sockets := listening(t, r.port)
 	unloadable := r.onlyAStartFinds()
 	if !r.atLeast31() {
@@ -70,16 +76,19 @@ func TestReload_LosesNoConnectionAfterFailures(t *testing.T) {
 	}
 	asked, failed := r.underLoad(func() {
 		for round := range 3 {
+			before := r.running(s)
 			for kind, lines := range unloadable {
-				doc := withGlobal(r.document(fmt.Sprint(kind, round)), lines[0])
-				if _, err := s.Apply(t.Context(), doc); !isNotLoaded(err) {
+				if _, err := s.Apply(t.Context(), withGlobal(good(round), lines[0])); !isNotLoaded(err) {
 					t.Errorf("%s: got %v", kind, err)
+				}
+				if now := r.running(s); !now.Same(before) {
+					t.Errorf("%s: %+v serves instead of %+v", kind, now, before)
 				}
 				wantHealthy(t, s)
 			}
-			name := fmt.Sprint("good", round)
-			r.apply(s, r.document(name), sdk.ActionReload)
-			r.wantServed(name)
+			r.apply(s, edited(good(round), "server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
+			r.apply(s, good(round), sdk.ActionRuntime)
+			r.apply(s, good(round+1), r.reloadAfterFailure())
 		}
 	})
 	if failed > 0 || asked < 100 {
@@ -88,6 +97,10 @@ func TestReload_LosesNoConnectionAfterFailures(t *testing.T) {
 	if now := listening(t, r.port); now != sockets {
 		t.Errorf("the listening sockets were %s and are %s", sockets, now)
 	}
+	if got := events.kinds(); got != "" {
+		t.Errorf("the events are %q", got)
+	}
+	r.wantTidy()
 }
 
 // listening returns the inodes of the sockets that listen on a port of 127.0.0.1.

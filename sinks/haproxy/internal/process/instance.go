@@ -16,10 +16,6 @@ type Instance struct {
 	OldWorkers []int // replaced workers that finish their connections, as far as a master names them
 	Version    string
 	Unseen     bool // no process of it is visible from here, and a command is trusted to reload it
-
-	// NoHandover reports that a reload would not take over the listening sockets of Worker, so that connections would be lost.
-	// A start of another master takes them over.
-	NoHandover bool
 }
 
 // None reports whether no HAProxy runs.

@@ -87,12 +87,13 @@ func launchMaster(out outputFile, binary string, args ...string) (*launch, error
 }
 
 // abandon kills a master that nothing waits for, unless it has written its pid file: from then on it may have replaced
-// another one.
-func (l *launch) abandon(pidFile string) {
+// another one. It reports whether it has killed it.
+func (l *launch) abandon(pidFile string) bool {
 	if pids, err := readPids(pidFile); err == nil && len(pids) > 0 && pids[0] == l.master {
-		return
+		return false
 	}
 	_ = syscall.Kill(-l.master, syscall.SIGKILL)
+	return true
 }
 
 // wait polls until serves returns true. It returns a [LoadError] if the master ends before.

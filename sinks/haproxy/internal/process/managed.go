@@ -96,8 +96,10 @@ func (m *Managed) listProcesses(ctx context.Context) (processList, error) {
 	case len(m.cfg.Own([]int{p.master})) == 0:
 		return processList{}, errOtherProgram
 	}
-	if p.noHandover && !procinfo.Listens(p.worker()) { // the worker that served has ended, and this one finishes its connections
-		p.workers, p.old, p.noHandover = nil, slices.Concat(p.workers, p.old), false
+	if p.noHandover {
+		if listens, err := procinfo.HasListener(p.worker()); err == nil && !listens { // it finishes its connections
+			p.workers, p.old, p.noHandover = nil, slices.Concat(p.workers, p.old), false
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -112,7 +114,7 @@ func (m *Managed) lastList() processList {
 }
 
 // Load reloads the running master. It starts a new master if none runs, or if the running master would load the files in another
-// way than a new one.
+// way than a new one or would lose connections.
 func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	if err := m.cfg.writeBase(); err != nil {
 		return LoadResult{}, err
@@ -163,8 +165,10 @@ func (m *Managed) restartReason(ctx context.Context, running processList) (strin
 			return reason, nil
 		}
 	}
-	if running.noHandover {
-		return "the running master does not hand over its listening sockets after a failed reload", nil
+	if running.noHandover && m.cfg.handsOverSockets(ctx, m.infos, m.log) {
+		if _, err := m.cfg.withConflicting([]int{running.master}); err == nil { // otherwise a start would be refused
+			return "its master does not hand over the listening sockets in a reload that follows a failed one", nil
+		}
 	}
 	return "", nil
 }
@@ -226,16 +230,27 @@ func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
 	}
 	m.logStart = 0
 	replacing := m.cfg.replacing(old, m.cfg.handsOverSockets(ctx, m.infos, m.log))
+	previous := m.socket.keep()
+	defer previous.discard()
 	l, err := launchMaster(m.output, start.Program, slices.Concat(start.Args, replacing)...)
 	if err != nil {
 		return LoadResult{}, err
 	}
 	now, err := m.waitForStart(ctx, l)
-	if err != nil && ctx.Err() != nil {
-		l.abandon(m.cfg.PidFile)
+	if err != nil && (ctx.Err() == nil || l.abandon(m.cfg.PidFile)) {
+		previous.restore()
+		if _, failed := errors.AsType[*LoadError](err); failed && m.serveStill(ctx, old) {
+			err = keptPrevious(m.Log())
+		}
 	}
 	warnings := messages.Warnings(strings.Join(m.Log(), "\n"))
 	return LoadResult{Instance: now, Action: sdk.ActionRestart, Log: warnings}, err
+}
+
+// serveStill reports whether the master is one of the processes in old and has a worker that listens.
+func (m *Managed) serveStill(ctx context.Context, old []int) bool {
+	p, err := m.listProcesses(ctx)
+	return err == nil && slices.Contains(old, p.master) && procinfo.Listens(p.worker())
 }
 
 // waitForStart waits for the master's worker to serve. From 3.1 on, a master writes its pid file when the worker is ready

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
@@ -28,6 +29,22 @@ func (m masterSocket) listProcesses(ctx context.Context) (processList, error) {
 func (m masterSocket) worker(pid int) runtimeapi.Endpoint {
 	return runtimeapi.Endpoint{Path: string(m), Worker: pid}
 }
+
+// A keptSocket is the socket of a master under a second name, while another master starts and takes the path.
+type keptSocket struct{ path, kept string }
+
+// keep makes the socket a keptSocket. There may be none.
+func (m masterSocket) keep() keptSocket {
+	k := keptSocket{path: string(m), kept: string(m) + ".previous"}
+	k.discard()
+	_ = os.Link(k.path, k.kept)
+	return k
+}
+
+// restore gives the path back to the master that had it: the other one has ended.
+func (k keptSocket) restore() { _ = os.Rename(k.kept, k.path) }
+
+func (k keptSocket) discard() { _ = os.Remove(k.kept) }
 
 // A reloadStatus is what a master answers to "reload".
 type reloadStatus int

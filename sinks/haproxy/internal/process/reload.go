@@ -28,7 +28,7 @@ func (m *Managed) reload(ctx context.Context, before processList) (LoadResult, e
 		return LoadResult{}, err
 	}
 	if status == reloadFailed {
-		return LoadResult{}, &LoadError{"HAProxy did not load the configuration and keeps the previous one", log}
+		return LoadResult{}, keptPrevious(log)
 	}
 	w := &reloadWait{Managed: m, before: before, began: began}
 	if err := poll(ctx, func() (bool, error) { return w.check(ctx) }); err != nil {
@@ -38,6 +38,10 @@ func (m *Managed) reload(ctx context.Context, before processList) (LoadResult, e
 		return LoadResult{}, err
 	}
 	return LoadResult{Instance: w.now, Action: sdk.ActionReload, Log: messages.Warnings(strings.Join(log, "\n"))}, nil
+}
+
+func keptPrevious(log []string) error {
+	return &LoadError{"HAProxy did not load the configuration and keeps the previous one", log}
 }
 
 // A reloadWait is the wait for the end of a reload.

@@ -59,7 +59,7 @@ func parseProcessList(answer string) (p processList, ok bool) {
 			}
 		}
 	}
-	if len(p.workers) == 0 && p.failed > 0 && len(p.old) > 0 {
+	if len(p.workers) == 0 && len(p.old) > 0 {
 		newest := slices.Index(oldReloads, slices.Min(oldReloads))
 		p.workers, p.noHandover = []int{p.old[newest]}, true
 		p.old = slices.Concat(p.old[:newest], p.old[newest+1:])
@@ -151,7 +151,5 @@ func (p processList) isCurrent() bool {
 }
 
 func (p processList) instance() Instance {
-	return Instance{
-		Pids: []int{p.master}, Worker: p.worker(), OldWorkers: p.old, Version: p.version, NoHandover: p.noHandover,
-	}
+	return Instance{Pids: []int{p.master}, Worker: p.worker(), OldWorkers: p.old, Version: p.version}
 }
