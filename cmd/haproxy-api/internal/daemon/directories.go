@@ -32,6 +32,7 @@ type neededDirectory struct {
 	path   string
 	mode   fs.FileMode
 	others bool // another program writes to it, perhaps as another user
+	beside bool // further files are made beside the file, so that access to the file is not enough
 }
 
 // stateDirectory returns the directory of the state store.
@@ -48,9 +49,10 @@ func sinkDirectories(cfg *config.Config, isKept func(sink string) bool) []needed
 		}
 		sink := cfg.Sinks[name]
 		for _, f := range configuredFiles(cfg, sink) {
+			pidFile := f.key == "pid_file"
 			all = append(all, neededDirectory{
 				key: tableOf("sinks", name) + "." + f.key, file: f.path, path: filepath.Dir(f.path), mode: fileDirectoryMode,
-				others: f.key == "pid_file" && isCommandMode(sink),
+				others: pidFile && isCommandMode(sink), beside: pidFile && !isCommandMode(sink), // HAProxy's sockets
 			})
 		}
 	}
@@ -125,7 +127,7 @@ func (d neededDirectory) check() (missing string, err error) {
 		return missing, nil
 	case missing == "" && d.others:
 		return "", nil
-	case missing == "" && d.file != "" && access(d.file, unix.W_OK) == nil:
+	case missing == "" && d.file != "" && !d.beside && access(d.file, unix.W_OK) == nil:
 		return "", nil // such as a file that is mounted into the directory; it is written in place
 	}
 	return "", d.fault(existing, err)

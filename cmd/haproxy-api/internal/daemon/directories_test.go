@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 )
 
 // The built-in sinks write to these directories. The user's own command writes the pid file in its mode.
@@ -40,8 +41,29 @@ func TestSinkDirectories(t *testing.T) {
 		"/a": "haproxy.config_file", "/b": "haproxy.pid_file", "/c": "sinks.command.config_file", "/d": "sinks.command.pid_file",
 		"/e": "sinks.file.path",
 	} {
-		if d := got[path]; d.key != key || d.mode != fileDirectoryMode || d.others != (path == "/d") {
+		d := got[path]
+		if d.key != key || d.mode != fileDirectoryMode || d.others != (path == "/d") || d.beside != (path == "/b") {
 			t.Errorf("%s: %+v, want key %s", path, d, key)
+		}
+	}
+}
+
+// A file that is mounted into a read-only directory can be written, and no socket can be made beside it.
+func TestNeededDirectory_WritableFileInReadOnlyDirectory(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "main")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	defer mounttest.Bind(t, file)()
+	defer mounttest.ReadOnly(t, dir)()
+	for _, beside := range []bool{false, true} {
+		_, err := neededDirectory{key: "haproxy.pid_file", file: file, path: dir, beside: beside}.check()
+		if errors.Is(err, syscall.EROFS) != beside {
+			t.Errorf("with files beside it (%v): %v", beside, err)
 		}
 	}
 }
