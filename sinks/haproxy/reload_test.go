@@ -176,7 +176,7 @@ func TestReload_MasterIsKilled(t *testing.T) {
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
-	master := r.running(s).Pids[0]
+	before := r.running(s)
 	ended := make(chan error)
 	go func() {
 		_, err := s.Apply(t.Context(), slow)
@@ -188,8 +188,10 @@ func TestReload_MasterIsKilled(t *testing.T) {
 		_, err := runtimeapi.Ask(ctx, s.paths.MasterSocket, "show proc")
 		return s.state.Load().loadingFor() > 0 && err != nil
 	})
-	kill(t, master)
+	kill(t, before.Pids[0])
 	wantError(t, <-ended, "ended during the reload")
+	// It accepts connections until it notices the end of its master, whose children have the connection to it too.
+	eventually(t, "the worker of the killed master has ended", func() bool { return !procinfo.Exists(before.Worker) })
 	r.wantServed("one")
 	r.wantOnDisk(one)
 	wantHealthy(t, s)
