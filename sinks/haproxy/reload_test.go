@@ -190,9 +190,8 @@ func TestReload_MasterIsKilled(t *testing.T) {
 	})
 	kill(t, before.Pids[0])
 	wantError(t, <-ended, "ended during the reload")
-	// It accepts connections until it notices the end of its master, whose children have the connection to it too.
-	eventually(t, "the worker of the killed master has ended", func() bool { return !procinfo.Exists(before.Worker) })
-	r.wantServed("one")
+	// The addresses are not free before the worker has noticed the end of its master, so that HAProxy may be started later.
+	eventually(t, "HAProxy serves again", func() bool { return !procinfo.Exists(before.Worker) && r.served() == "one" })
 	r.wantOnDisk(one)
 	wantHealthy(t, s)
 	r.apply(s, one, sdk.ActionUnchanged)
